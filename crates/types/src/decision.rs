@@ -1,0 +1,57 @@
+//! What a decision says: where the query goes, on which evidence, and why.
+
+use crate::{ModelName, Threshold, Tier, WinProbability};
+
+/// Where the threshold of a decision came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ThresholdSource {
+    /// The caller sent it with the request.
+    Request,
+    /// A named operating point of the artifact.
+    OperatingPoint(String),
+}
+
+/// Why a query goes where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The chosen rung holds: the top's win probability over it is below the threshold.
+    BelowThreshold,
+    /// No cheaper rung holds: the top's win probability reaches the threshold over each.
+    AtOrAboveThreshold,
+}
+
+impl Reason {
+    /// A stable snake-case name for logs and wires.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BelowThreshold => "below_threshold",
+            Self::AtOrAboveThreshold => "at_or_above_threshold",
+        }
+    }
+}
+
+/// What was known of one rung below the top.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RungEvidence {
+    /// The cheaper model.
+    pub model: ModelName,
+    /// P(the top's answer is strictly better than this model's | query).
+    pub win_probability: WinProbability,
+}
+
+/// The outcome of the policy for one query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The model to call.
+    pub model: ModelName,
+    /// `Strong` when the top rung was chosen, `Weak` for any rung below.
+    pub tier: Tier,
+    /// The win probability that decided: over the chosen rung, or over the last rung passed by.
+    pub win_probability: WinProbability,
+    /// What the probability was compared with.
+    pub threshold: Threshold,
+    /// Why.
+    pub reason: Reason,
+    /// Every rung below the top that was looked at, cheapest first.
+    pub evidence: Vec<RungEvidence>,
+}

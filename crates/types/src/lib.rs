@@ -1,0 +1,13 @@
+//! The words of Rung as types that cannot be wrong: queries, scores, probabilities,
+//! thresholds, models, decisions. No I/O, no clock, no wire or storage format lives here;
+//! records that travel have their own types beside the reader or service that needs them.
+
+mod decision;
+mod model;
+mod probability;
+mod query;
+
+pub use decision::{Decision, Reason, RungEvidence, ThresholdSource};
+pub use model::{Ladder, ModelError, ModelName, ModelPair, Tier};
+pub use probability::{ProbabilityError, Score, Threshold, WinProbability};
+pub use query::{Body, Message, Query, QueryError, Role};

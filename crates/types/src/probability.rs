@@ -1,0 +1,100 @@
+//! Numbers with a meaning: raw scores, calibrated probabilities, thresholds.
+
+use thiserror::Error;
+
+/// Why a number was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+pub enum ProbabilityError {
+    /// A score that is not a finite number.
+    #[error("score {0} is not finite")]
+    ScoreNotFinite(f64),
+    /// A probability that is NaN or outside [0, 1].
+    #[error("probability {0} is not in [0, 1]")]
+    OutOfRange(f64),
+    /// A threshold that is NaN or outside [0, 1].
+    #[error("threshold {0} is not in [0, 1]")]
+    ThresholdOutOfRange(f64),
+}
+
+/// Raw classifier output on the logit scale, uncalibrated. Any finite number.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Score(f64);
+
+impl Score {
+    /// Wraps a logit.
+    ///
+    /// # Errors
+    /// When it is NaN or infinite.
+    pub fn new(logit: f64) -> Result<Self, ProbabilityError> {
+        if logit.is_finite() { Ok(Self(logit)) } else { Err(ProbabilityError::ScoreNotFinite(logit)) }
+    }
+
+    /// The logit.
+    pub fn logit(self) -> f64 {
+        self.0
+    }
+}
+
+/// Calibrated P(strong's answer is strictly better | query), in [0, 1]; a tie means weak suffices.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct WinProbability(f64);
+
+impl WinProbability {
+    /// Wraps a probability.
+    ///
+    /// # Errors
+    /// When it is NaN or outside [0, 1].
+    pub fn new(probability: f64) -> Result<Self, ProbabilityError> {
+        if (0.0..=1.0).contains(&probability) {
+            Ok(Self(probability))
+        } else {
+            Err(ProbabilityError::OutOfRange(probability))
+        }
+    }
+
+    /// The probability.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// Route strong when `win_probability >= threshold`. In [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Threshold(f64);
+
+impl Threshold {
+    /// Wraps a threshold.
+    ///
+    /// # Errors
+    /// When it is NaN or outside [0, 1].
+    pub fn new(threshold: f64) -> Result<Self, ProbabilityError> {
+        if (0.0..=1.0).contains(&threshold) {
+            Ok(Self(threshold))
+        } else {
+            Err(ProbabilityError::ThresholdOutOfRange(threshold))
+        }
+    }
+
+    /// The threshold.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_probabilities_are_probabilities() {
+        for bad in [f64::NAN, -f64::MIN_POSITIVE, 1.0 + f64::EPSILON, f64::INFINITY] {
+            assert!(WinProbability::new(bad).is_err(), "{bad}");
+            assert!(Threshold::new(bad).is_err(), "{bad}");
+        }
+        for good in [0.0, -0.0, 0.5, 1.0] {
+            assert!(WinProbability::new(good).is_ok_and(|p| p.get() == good));
+        }
+        assert!(Score::new(f64::NEG_INFINITY).is_err());
+        assert!(Score::new(-40.0).is_ok_and(|s| s.logit() == -40.0));
+    }
+}
