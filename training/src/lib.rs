@@ -1,1 +1,3 @@
-//! training
+//! Training: evidence in, artifact out. Fitting, calibrating, measuring; serving lives elsewhere.
+
+pub mod fit;

@@ -1,1 +1,20 @@
-//! artifact
+//! A trained artifact as a folder: manifest, weights, calibrator, probes, model card.
+//!
+//! A folder is either whole or absent (written aside, synced, renamed), every byte is covered by a
+//! hash, and loading replays stored decisions before it says yes. What an artifact contains is
+//! trained in `training`; what is done with it happens in `router`.
+
+mod error;
+mod load;
+mod manifest;
+mod probe;
+mod record;
+mod store;
+
+pub use error::ArtifactError;
+pub use load::Artifact;
+pub use manifest::{
+    DataSummary, FORMAT_VERSION, Interval, Manifest, Metrics, OperatingPoint, PairMetrics, Splits,
+};
+pub use probe::probe_queries;
+pub use store::{Draft, PairCalibrator};

@@ -1,1 +1,18 @@
-//! classifier
+//! The difficulty classifier: burn modules that turn features into a latent vector of the query,
+//! ability vectors that turn the latent vector into scores of models and pairs, and their weights
+//! as bytes. Raw scores only: probabilities are made in `calibration`, folders in `artifact`,
+//! gradients in `training`.
+
+mod ability;
+mod batch;
+mod device;
+mod network;
+mod scorer;
+mod weights;
+
+pub use ability::Abilities;
+pub use batch::{Batch, IdfTable};
+pub use device::{Backend, BackendError};
+pub use network::{Network, NetworkConfig};
+pub use scorer::{Classifier, Scratch};
+pub use weights::WeightsError;

@@ -12,20 +12,26 @@ pub fn goes_strong(win_probability: WinProbability, threshold: Threshold) -> boo
 
 /// Picks the cheapest rung that holds.
 ///
-/// `below` lists the rungs under `top`, cheapest first, each with the top's win probability
-/// over it; it must not be empty. The first rung whose probability does not reach the threshold
-/// is chosen; when none holds, the top is.
-///
-/// Returns `None` when `below` is empty: there is nothing to decide.
-pub fn decide(top: &ModelName, below: Vec<RungEvidence>, threshold: Threshold) -> Option<Decision> {
-    let holds = below.iter().position(|rung| !goes_strong(rung.win_probability, threshold));
-    let deciding = holds.unwrap_or(below.len().checked_sub(1)?);
-    let win_probability = below[deciding].win_probability;
-    let (model, tier, reason) = match holds {
-        Some(i) => (below[i].model.clone(), Tier::Weak, Reason::BelowThreshold),
-        None => (top.clone(), Tier::Strong, Reason::AtOrAboveThreshold),
-    };
-    Some(Decision { model, tier, win_probability, threshold, reason, evidence: below })
+/// The rungs under `top` come cheapest first, each with the top's win probability over it. The first
+/// whose probability does not reach the threshold is chosen; when none holds, the top is.
+pub fn decide(
+    top: &ModelName,
+    cheapest: RungEvidence,
+    dearer: impl IntoIterator<Item = RungEvidence>,
+    threshold: Threshold,
+) -> Decision {
+    let mut win_probability = cheapest.win_probability;
+    let mut evidence = vec![cheapest];
+    evidence.extend(dearer);
+    let (mut model, mut tier, mut reason) = (top, Tier::Strong, Reason::AtOrAboveThreshold);
+    for rung in &evidence {
+        win_probability = rung.win_probability;
+        if !goes_strong(rung.win_probability, threshold) {
+            (model, tier, reason) = (&rung.model, Tier::Weak, Reason::BelowThreshold);
+            break;
+        }
+    }
+    Decision { model: model.clone(), tier, win_probability, threshold, reason, evidence }
 }
 
 #[cfg(test)]
@@ -47,19 +53,18 @@ mod tests {
     #[test]
     fn a_tie_with_the_threshold_goes_strong() {
         let at = Threshold::new(0.3).unwrap();
-        let decision = decide(&top(), vec![rung("weak", 0.3)], at).unwrap();
+        let decision = decide(&top(), rung("weak", 0.3), [], at);
         assert_eq!((decision.tier, decision.reason), (Tier::Strong, Reason::AtOrAboveThreshold));
-        let decision = decide(&top(), vec![rung("weak", 0.3 - 1e-12)], at).unwrap();
+        let decision = decide(&top(), rung("weak", 0.3 - 1e-12), [], at);
         assert_eq!((decision.tier, decision.reason), (Tier::Weak, Reason::BelowThreshold));
     }
 
     #[test]
     fn the_cheapest_rung_that_holds_is_chosen() {
         let at = Threshold::new(0.2).unwrap();
-        let decision = decide(&top(), vec![rung("s", 0.4), rung("m", 0.1), rung("l", 0.05)], at).unwrap();
+        let decision = decide(&top(), rung("s", 0.4), [rung("m", 0.1), rung("l", 0.05)], at);
         assert_eq!((decision.model.as_str(), decision.tier), ("m", Tier::Weak));
         assert_eq!(decision.win_probability.get(), 0.1);
-        assert_eq!(decide(&top(), vec![], at), None);
     }
 
     proptest! {
@@ -69,7 +74,9 @@ mod tests {
         ) {
             let rungs = || ps.iter().enumerate().map(|(i, p)| rung(&format!("m{i}"), *p)).collect::<Vec<_>>();
             let height = |t: f64| {
-                let d = decide(&top(), rungs(), Threshold::new(t).unwrap()).unwrap();
+                let mut all = rungs().into_iter();
+                let cheapest = all.next().unwrap();
+                let d = decide(&top(), cheapest, all, Threshold::new(t).unwrap());
                 rungs().iter().position(|r| r.model == d.model).unwrap_or(ps.len())
             };
             prop_assert!(height(a.max(b)) <= height(a.min(b)));

@@ -1,1 +1,9 @@
-//! router
+//! The pipeline of a decision: features → classifier → calibration → policy, and who may run it
+//! when. Wires, clocks of requests and logs belong to `server`.
+
+mod admission;
+mod route;
+
+pub use admission::{Admission, AdmissionError, Permit};
+pub use classifier::Backend;
+pub use route::{ArtifactInfo, RouteError, Routed, Router, RouterError, RouterOptions};

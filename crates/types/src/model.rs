@@ -141,6 +141,16 @@ impl Ladder {
         &self.0[self.0.len() - 1]
     }
 
+    /// The cheapest rung.
+    pub fn cheapest(&self) -> &ModelName {
+        &self.0[0]
+    }
+
+    /// The rungs between the cheapest and the top, cheapest first.
+    pub fn between(&self) -> &[ModelName] {
+        &self.0[1..self.0.len() - 1]
+    }
+
     /// Every rung below the top paired with the top, cheapest first.
     pub fn pairs_with_top(&self) -> impl Iterator<Item = ModelPair> {
         let (top, below) = (self.top(), &self.0[..self.0.len() - 1]);

@@ -52,6 +52,12 @@ impl WinProbability {
         }
     }
 
+    /// The nearest probability to a computed value; NaN, which no finite map gives, becomes 1:
+    /// in doubt the strong model answers.
+    pub fn saturating(value: f64) -> Self {
+        Self(if value.is_nan() { 1.0 } else { value.clamp(0.0, 1.0) })
+    }
+
     /// The probability.
     pub fn get(self) -> f64 {
         self.0

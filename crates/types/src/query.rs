@@ -113,7 +113,7 @@ impl Query {
     }
 
     /// Every piece of text with its role, in reading order: system prompt, then the turns.
-    pub fn parts(&self) -> impl Iterator<Item = (Role, &str)> {
+    pub fn parts(&self) -> impl DoubleEndedIterator<Item = (Role, &str)> {
         let (text, messages) = match &self.body {
             Body::Text(text) => (Some((Role::User, text.as_str())), [].as_slice()),
             Body::Messages(messages) => (None, messages.as_slice()),

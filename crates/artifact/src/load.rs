@@ -1,0 +1,212 @@
+//! Reading an artifact: hashes first, then contents, then the probes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use calibration::PlattScaling;
+use classifier::{Backend, Classifier, Scratch};
+use serde::de::DeserializeOwned;
+use types::{ModelName, ModelPair, WinProbability};
+
+use crate::ArtifactError;
+use crate::manifest::{FORMAT_VERSION, Manifest};
+use crate::probe::probe_queries;
+use crate::record::{CalibratorRecord, ProbeRecord};
+use crate::store::{CALIBRATOR, MANIFEST, PROBES, PairCalibrator, WEIGHTS, self_hash, sha256};
+
+/// Stored probabilities are met within this.
+const PROBE_TOLERANCE: f64 = 1e-6;
+
+/// A whole, verified artifact.
+#[derive(Debug)]
+pub struct Artifact {
+    manifest: Manifest,
+    classifier: Classifier,
+    calibrators: Vec<PairCalibrator>,
+    default_pair: ModelPair,
+}
+
+impl Artifact {
+    /// Loads and verifies a folder.
+    ///
+    /// # Errors
+    /// See [`ArtifactError`]; the file is always named.
+    pub fn load(folder: &Path, backend: Backend) -> Result<Self, ArtifactError> {
+        let manifest = read_manifest(folder)?;
+        for (name, expected) in &manifest.files {
+            let file = inside(folder, name)?;
+            let found = sha256(&read(&file)?);
+            if found != *expected {
+                return Err(ArtifactError::WrongHash { file, expected: expected.clone(), found });
+            }
+        }
+        let calibrators = read_calibrators(folder, &manifest)?;
+        let classifier = read_classifier(folder, &manifest, backend)?;
+        let default_pair = manifest.default_pair.pair().map_err(|e| invalid(folder, "default_pair", &e))?;
+        if !calibrators.iter().any(|c| c.pair == default_pair) {
+            return Err(invalid(folder, "default_pair", &format!("{default_pair} has no calibrator")));
+        }
+        let artifact = Self { manifest, classifier, calibrators, default_pair };
+        artifact.replay_probes(folder)?;
+        Ok(artifact)
+    }
+
+    /// What the artifact is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Query → scores.
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
+    }
+
+    /// The calibrated pairs.
+    pub fn calibrators(&self) -> &[PairCalibrator] {
+        &self.calibrators
+    }
+
+    /// The pair used when a request names none.
+    pub fn default_pair(&self) -> &ModelPair {
+        &self.default_pair
+    }
+
+    /// The calibrated win probability of a pair for the query read last into `scratch`;
+    /// `None` when the scratch holds no finite score, which a loaded artifact never gives.
+    pub fn win_probability(&self, scratch: &Scratch, calibrator: &PairCalibrator) -> Option<WinProbability> {
+        win_probability(&self.classifier, scratch, &calibrator.pair, &calibrator.map)
+    }
+
+    fn replay_probes(&self, folder: &Path) -> Result<(), ArtifactError> {
+        let file = folder.join(PROBES);
+        let stored: ProbeRecord = parse(&file, &read(&file)?)?;
+        let queries = probe_queries();
+        let whole = stored.win_probabilities.len() == self.calibrators.len()
+            && stored.win_probabilities.iter().all(|p| p.len() == queries.len());
+        if !whole {
+            let reason = format!("expected {} pairs of {} probes", self.calibrators.len(), queries.len());
+            return Err(ArtifactError::Invalid { file, field: "win_probabilities", reason });
+        }
+        let mut scratch = self.classifier.scratch();
+        for (index, query) in queries.iter().enumerate() {
+            self.classifier.read(query, &mut scratch);
+            for (calibrator, stored) in self.calibrators.iter().zip(&stored.win_probabilities) {
+                let found = self.win_probability(&scratch, calibrator).map_or(f64::NAN, WinProbability::get);
+                // Written so that NaN fails too.
+                if !((found - stored[index]).abs() <= PROBE_TOLERANCE) {
+                    return Err(ArtifactError::ProbeMismatch { file, index, stored: stored[index], found });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn win_probability(
+    classifier: &Classifier,
+    scratch: &Scratch,
+    pair: &ModelPair,
+    map: &PlattScaling,
+) -> Option<WinProbability> {
+    Some(map.apply(classifier.win_score(scratch, pair)?))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, ArtifactError> {
+    fs::read(file).map_err(|source| ArtifactError::Io { file: file.to_owned(), source })
+}
+
+fn parse<T: DeserializeOwned>(file: &Path, bytes: &[u8]) -> Result<T, ArtifactError> {
+    serde_json::from_slice(bytes).map_err(|e| ArtifactError::Malformed {
+        file: file.to_owned(),
+        line: e.line(),
+        reason: e.to_string(),
+    })
+}
+
+fn invalid(folder: &Path, field: &'static str, reason: &impl ToString) -> ArtifactError {
+    ArtifactError::Invalid { file: folder.join(MANIFEST), field, reason: reason.to_string() }
+}
+
+/// A file named by the manifest lies in the folder itself.
+fn inside(folder: &Path, name: &str) -> Result<PathBuf, ArtifactError> {
+    let plain = Path::new(name).file_name().is_some_and(|f| f == name);
+    if plain {
+        Ok(folder.join(name))
+    } else {
+        Err(invalid(folder, "files", &format!("{name:?} is no file name")))
+    }
+}
+
+fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
+    let file = folder.join(MANIFEST);
+    if !file.exists() {
+        return Err(ArtifactError::NotAnArtifact(folder.to_owned()));
+    }
+    let bytes = read(&file)?;
+    let bare: serde_json::Value = parse(&file, &bytes)?;
+    // A newer manifest may hold fields this build does not know: say "newer" before "unknown field".
+    if let Some(found) = bare["format_version"].as_u64().filter(|v| *v > u64::from(FORMAT_VERSION)) {
+        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        return Err(ArtifactError::NewerFormat { file, found, known: FORMAT_VERSION });
+    }
+    let manifest: Manifest = parse(&file, &bytes)?;
+    let found = self_hash(&manifest, &file)?;
+    if found != manifest.sha256 {
+        return Err(ArtifactError::WrongHash { file, expected: manifest.sha256, found });
+    }
+    for name in [WEIGHTS, CALIBRATOR, PROBES] {
+        if !manifest.files.contains_key(name) {
+            if name == CALIBRATOR {
+                return Err(ArtifactError::NoCalibrator(folder.join(CALIBRATOR)));
+            }
+            return Err(invalid(folder, "files", &format!("{name} is not listed")));
+        }
+    }
+    for (name, point) in &manifest.operating_points {
+        if !(0.0..=1.0).contains(&point.threshold) || point.bound_to != manifest.version {
+            let reason = format!("{name}: bound to {} at {}", point.bound_to, point.threshold);
+            return Err(invalid(folder, "operating_points", &reason));
+        }
+    }
+    Ok(manifest)
+}
+
+fn read_calibrators(folder: &Path, manifest: &Manifest) -> Result<Vec<PairCalibrator>, ArtifactError> {
+    let file = folder.join(CALIBRATOR);
+    let record: CalibratorRecord = parse(&file, &read(&file)?)?;
+    if record.maps.is_empty() {
+        return Err(ArtifactError::NoCalibrator(file));
+    }
+    let mut calibrators = Vec::with_capacity(record.maps.len());
+    for stored in record.maps {
+        let bad = |reason: String| ArtifactError::Invalid { file: file.clone(), field: "pair", reason };
+        let pair = stored.pair.pair().map_err(|e| bad(e.to_string()))?;
+        for model in [pair.strong(), pair.weak()] {
+            if !manifest.models.iter().any(|m| m == model.as_str()) {
+                return Err(bad(format!("{model} is no model of this artifact")));
+            }
+        }
+        let map = stored.map().map_err(|source| ArtifactError::Calibrator {
+            file: file.clone(),
+            pair: pair.to_string(),
+            source,
+        })?;
+        let (rows, positives, cross_fit_folds) = (stored.rows, stored.positives, stored.cross_fit_folds);
+        calibrators.push(PairCalibrator { pair, map, rows, positives, cross_fit_folds });
+    }
+    Ok(calibrators)
+}
+
+fn read_classifier(
+    folder: &Path,
+    manifest: &Manifest,
+    backend: Backend,
+) -> Result<Classifier, ArtifactError> {
+    let config = manifest.network.config().map_err(|e| invalid(folder, "network", &e))?;
+    let models: Result<Vec<_>, _> = manifest.models.iter().map(|m| ModelName::new(m)).collect();
+    let models = models.map_err(|e| invalid(folder, "models", &e))?;
+    let device = backend.device().map_err(|e| invalid(folder, "backend", &e))?;
+    let file = folder.join(WEIGHTS);
+    Classifier::from_bytes(&read(&file)?, &config, models, &device)
+        .map_err(|source| ArtifactError::Weights { file, source })
+}

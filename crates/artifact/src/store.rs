@@ -1,0 +1,224 @@
+//! Writing an artifact: everything into a temporary folder beside the target, synced, then renamed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use calibration::PlattScaling;
+use classifier::Classifier;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use types::ModelPair;
+
+use crate::ArtifactError;
+use crate::load::win_probability;
+use crate::manifest::{DataSummary, FORMAT_VERSION, Manifest, Metrics, OperatingPoint};
+use crate::probe::probe_queries;
+use crate::record::{CalibratorRecord, MapRecord, Method, NetworkRecord, ProbeRecord};
+
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const WEIGHTS: &str = "weights.safetensors";
+pub(crate) const CALIBRATOR: &str = "calibrator.json";
+pub(crate) const PROBES: &str = "probes.json";
+
+/// A fitted map of one pair and the rows behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PairCalibrator {
+    /// The pair.
+    pub pair: ModelPair,
+    /// Score → probability.
+    pub map: PlattScaling,
+    /// Rows it was fitted on.
+    pub rows: usize,
+    /// Rows among them where strong was strictly better.
+    pub positives: usize,
+    /// Folds of the cross-fit whose held-out scores were used; 0: a held-out split.
+    pub cross_fit_folds: usize,
+}
+
+/// Everything that goes into an artifact before it has a version.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// Name of the artifact.
+    pub name: String,
+    /// RFC 3339, UTC.
+    pub created: String,
+    /// Whether the outcomes are simulated.
+    pub simulated: bool,
+    /// The classifier.
+    pub classifier: &'a Classifier,
+    /// Its calibrators; at least one.
+    pub calibrators: Vec<PairCalibrator>,
+    /// The pair used when a request names none; one of the calibrated ones.
+    pub default_pair: ModelPair,
+    /// Named thresholds; `bound_to` is filled in here.
+    pub operating_points: BTreeMap<String, OperatingPoint>,
+    /// Hyper-parameters of the fit.
+    pub training: serde_json::Value,
+    /// The evidence.
+    pub data: DataSummary,
+    /// What was measured.
+    pub metrics: Metrics,
+}
+
+impl Draft<'_> {
+    /// Writes the artifact to `folder`, replacing what was there only when everything is on disk.
+    ///
+    /// `extra` renders further files (the model card and its figures) from the finished manifest,
+    /// whose `files` and `sha256` are still empty.
+    ///
+    /// # Errors
+    /// When there is no calibrator, or a file cannot be written; the old artifact is then untouched.
+    pub fn write(
+        mut self,
+        folder: &Path,
+        extra: impl FnOnce(&Manifest) -> Vec<(String, Vec<u8>)>,
+    ) -> Result<Manifest, ArtifactError> {
+        if self.calibrators.is_empty() {
+            return Err(ArtifactError::NoCalibrator(folder.join(CALIBRATOR)));
+        }
+        let weights = self
+            .classifier
+            .to_bytes()
+            .map_err(|source| ArtifactError::Weights { file: folder.join(WEIGHTS), source })?;
+        let calibrator = json(&self.calibrator_record(), &folder.join(CALIBRATOR))?;
+        let probes = json(&self.probe_record(), &folder.join(PROBES))?;
+        let mut manifest = self.manifest(&weights, &calibrator);
+        let mut files = vec![
+            (WEIGHTS.to_owned(), weights),
+            (CALIBRATOR.to_owned(), calibrator),
+            (PROBES.to_owned(), probes),
+        ];
+        files.extend(extra(&manifest));
+        manifest.files = files.iter().map(|(name, bytes)| (name.clone(), sha256(bytes))).collect();
+        manifest.sha256 = self_hash(&manifest, &folder.join(MANIFEST))?;
+        files.push((MANIFEST.to_owned(), json(&manifest, &folder.join(MANIFEST))?));
+        replace(folder, &files)?;
+        Ok(manifest)
+    }
+
+    fn calibrator_record(&self) -> CalibratorRecord {
+        let map = |c: &PairCalibrator| MapRecord {
+            pair: (&c.pair).into(),
+            slope: c.map.slope(),
+            intercept: c.map.intercept(),
+            rows: c.rows,
+            positives: c.positives,
+            cross_fit_folds: c.cross_fit_folds,
+        };
+        CalibratorRecord { method: Method::Platt, maps: self.calibrators.iter().map(map).collect() }
+    }
+
+    fn probe_record(&self) -> ProbeRecord {
+        let queries = probe_queries();
+        let mut scratch = self.classifier.scratch();
+        let mut of_pair = |c: &PairCalibrator| {
+            let probability = |query| {
+                self.classifier.read(query, &mut scratch);
+                win_probability(self.classifier, &scratch, &c.pair, &c.map).map_or(f64::NAN, |p| p.get())
+            };
+            queries.iter().map(probability).collect()
+        };
+        ProbeRecord { win_probabilities: self.calibrators.iter().map(&mut of_pair).collect() }
+    }
+
+    fn manifest(&mut self, weights: &[u8], calibrator: &[u8]) -> Manifest {
+        let version = short(&sha256(&[weights, calibrator].concat()));
+        for point in self.operating_points.values_mut() {
+            point.bound_to.clone_from(&version);
+        }
+        Manifest {
+            format_version: FORMAT_VERSION,
+            name: std::mem::take(&mut self.name),
+            version,
+            calibrator_version: short(&sha256(calibrator)),
+            created: std::mem::take(&mut self.created),
+            simulated: self.simulated,
+            network: NetworkRecord::from(self.classifier.config()),
+            models: self.classifier.models().iter().map(|m| m.as_str().to_owned()).collect(),
+            default_pair: (&self.default_pair).into(),
+            operating_points: std::mem::take(&mut self.operating_points),
+            training: self.training.take(),
+            data: self.data.clone(),
+            metrics: self.metrics.clone(),
+            files: BTreeMap::new(),
+            sha256: String::new(),
+        }
+    }
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+pub(crate) fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}
+
+/// The hash of a manifest written with its own hash left empty.
+pub(crate) fn self_hash(manifest: &Manifest, file: &Path) -> Result<String, ArtifactError> {
+    let bare = Manifest { sha256: String::new(), ..manifest.clone() };
+    Ok(sha256(&json(&bare, file)?))
+}
+
+fn json(value: &impl Serialize, file: &Path) -> Result<Vec<u8>, ArtifactError> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| ArtifactError::Malformed {
+        file: file.to_owned(),
+        line: e.line(),
+        reason: e.to_string(),
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Puts `files` in place of `folder` by two renames; a crash in between leaves `NAME.old` whole.
+fn replace(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<(), ArtifactError> {
+    let at = |file: &Path| {
+        let file = file.to_owned();
+        move |source| ArtifactError::Io { file, source }
+    };
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(at(parent))?;
+    let staging = tempfile::Builder::new().prefix(".artifact-").tempdir_in(parent).map_err(at(parent))?;
+    for (name, bytes) in files {
+        let path = staging.path().join(name);
+        let mut file = File::create(&path).map_err(at(&path))?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at(&path))?;
+    }
+    sync_folder(staging.path()).map_err(at(staging.path()))?;
+    let old = folder.with_extension("old");
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(at(&old))?;
+    }
+    if folder.exists() {
+        fs::rename(folder, &old).map_err(at(folder))?;
+    }
+    let staged = staging.keep();
+    fs::rename(&staged, folder).map_err(at(folder))?;
+    set_readable(folder).map_err(at(folder))?;
+    sync_folder(parent).map_err(at(parent))?;
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(at(&old))?;
+    }
+    Ok(())
+}
+
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Temporary folders are private; an artifact is for every account that serves it.
+#[cfg(unix)]
+fn set_readable(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn set_readable(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}

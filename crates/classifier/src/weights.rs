@@ -1,0 +1,194 @@
+//! Weights as safetensors bytes and back. Names and shapes are checked one by one:
+//! a file that lacks, adds or reshapes a tensor is refused with the tensor's name.
+
+use std::borrow::Cow;
+
+use burn::module::Param;
+use burn::tensor::{Device, Shape, Tensor, TensorData};
+use features::SURFACE_LEN;
+use safetensors::tensor::{Dtype, SafeTensors, View};
+use thiserror::Error;
+
+use crate::{Abilities, Classifier, IdfTable, Network, NetworkConfig};
+
+/// Why weights were refused.
+#[derive(Debug, Error)]
+pub enum WeightsError {
+    /// Not a safetensors file, or cut short.
+    #[error("not a readable safetensors file: {0}")]
+    Format(String),
+    /// A tensor that the configuration asks for is not there.
+    #[error("tensor {0} is missing")]
+    Missing(String),
+    /// A tensor of another shape or type than the configuration asks for.
+    #[error("tensor {name}: expected float32 of shape {expected:?}, found {found}")]
+    Shape {
+        /// Name of the tensor.
+        name: String,
+        /// What the configuration asks for.
+        expected: Vec<usize>,
+        /// What the file holds.
+        found: String,
+    },
+    /// A tensor with NaN or infinite values.
+    #[error("tensor {0} holds values that are not finite")]
+    NotFinite(String),
+    /// Tensors beyond those the configuration asks for.
+    #[error("unexpected tensors: {0:?}")]
+    Unexpected(Vec<String>),
+    /// The device could not give a tensor back.
+    #[error("tensor {name} could not be read from the device: {reason}")]
+    Device {
+        /// Name of the tensor.
+        name: String,
+        /// What the backend said.
+        reason: String,
+    },
+}
+
+struct Plain {
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl View for &Plain {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+fn plain(shape: Vec<usize>, values: &[f32]) -> Plain {
+    Plain { shape, bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect() }
+}
+
+/// Copies a tensor to the host.
+fn host<const D: usize>(name: &str, tensor: Tensor<D>) -> Result<Plain, WeightsError> {
+    let shape = tensor.dims().to_vec();
+    let values = tensor.into_data().try_to_vec::<f32>();
+    let values =
+        values.map_err(|e| WeightsError::Device { name: name.to_owned(), reason: format!("{e:?}") })?;
+    Ok(plain(shape, &values))
+}
+
+fn tensors(network: &Network, abilities: &Abilities) -> Result<Vec<(&'static str, Plain)>, WeightsError> {
+    fn take<const D: usize>(
+        name: &'static str,
+        param: &Param<Tensor<D>>,
+    ) -> Result<(&'static str, Plain), WeightsError> {
+        Ok((name, host(name, param.val())?))
+    }
+    let mut all = vec![
+        take("network.wide", &network.wide.weight)?,
+        take("network.tokens", &network.tokens.weight)?,
+        take("network.surface_mean", &network.surface_mean)?,
+        take("network.surface_scale", &network.surface_scale)?,
+        take("network.hidden.weight", &network.hidden.weight)?,
+        take("network.output.weight", &network.output.weight)?,
+        take("abilities.success", &abilities.success)?,
+        take("abilities.success_bias", &abilities.success_bias)?,
+        take("abilities.preference", &abilities.preference)?,
+        take("abilities.preference_bias", &abilities.preference_bias)?,
+        take("abilities.tie", &abilities.tie)?,
+    ];
+    for (name, linear) in [("network.hidden.bias", &network.hidden), ("network.output.bias", &network.output)]
+    {
+        if let Some(bias) = &linear.bias {
+            all.push(take(name, bias)?);
+        }
+    }
+    Ok(all)
+}
+
+/// Serialises a classifier: the same weights give the same bytes.
+pub(crate) fn to_bytes(
+    network: &Network,
+    abilities: &Abilities,
+    idf: &IdfTable,
+) -> Result<Vec<u8>, WeightsError> {
+    let mut all = tensors(network, abilities)?;
+    all.push(("idf", plain(vec![idf.values().len()], idf.values())));
+    all.sort_by_key(|(name, _)| *name);
+    safetensors::serialize(all.iter().map(|(name, tensor)| (*name, tensor)), None)
+        .map_err(|e| WeightsError::Format(e.to_string()))
+}
+
+struct Reader<'a> {
+    file: SafeTensors<'a>,
+    read: Vec<&'static str>,
+    device: &'a Device,
+}
+
+impl Reader<'_> {
+    fn values(&mut self, name: &'static str, expected: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        let view = self.file.tensor(name).map_err(|_| WeightsError::Missing(name.to_owned()))?;
+        if view.dtype() != Dtype::F32 || view.shape() != expected {
+            return Err(WeightsError::Shape {
+                name: name.to_owned(),
+                expected: expected.to_vec(),
+                found: format!("{:?} of shape {:?}", view.dtype(), view.shape()),
+            });
+        }
+        self.read.push(name);
+        let (chunks, _) = view.data().as_chunks::<4>();
+        let values: Vec<f32> = chunks.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        if values.iter().all(|v| v.is_finite()) {
+            return Ok(values);
+        }
+        Err(WeightsError::NotFinite(name.to_owned()))
+    }
+
+    fn param<const D: usize>(
+        &mut self,
+        name: &'static str,
+        shape: [usize; D],
+    ) -> Result<Param<Tensor<D>>, WeightsError> {
+        let data = TensorData::new(self.values(name, &shape)?, Shape::from(shape));
+        Ok(Param::from_tensor(Tensor::from_data(data, self.device)))
+    }
+}
+
+/// Restores a classifier from bytes written by [`to_bytes`].
+pub(crate) fn from_bytes(
+    bytes: &[u8],
+    config: &NetworkConfig,
+    models: Vec<types::ModelName>,
+    device: &Device,
+) -> Result<Classifier, WeightsError> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
+    let mut reader = Reader { file, read: Vec::new(), device };
+    let (latent, m) = (config.latent, models.len());
+    let (ngrams, tokens) = (1 << config.features.ngram_bits, 1 << config.features.token_bits);
+    let pooled = 2 * config.token_dim + SURFACE_LEN;
+    let mut network = config.init(device);
+    network.wide.weight = reader.param("network.wide", [ngrams, latent])?;
+    network.tokens.weight = reader.param("network.tokens", [tokens, config.token_dim])?;
+    network.surface_mean = reader.param("network.surface_mean", [SURFACE_LEN])?;
+    network.surface_scale = reader.param("network.surface_scale", [SURFACE_LEN])?;
+    network.hidden.weight = reader.param("network.hidden.weight", [pooled, config.hidden])?;
+    network.hidden.bias = Some(reader.param("network.hidden.bias", [config.hidden])?);
+    network.output.weight = reader.param("network.output.weight", [config.hidden, latent])?;
+    network.output.bias = Some(reader.param("network.output.bias", [latent])?);
+    let abilities = Abilities {
+        success: reader.param("abilities.success", [latent, m])?,
+        success_bias: reader.param("abilities.success_bias", [m])?,
+        preference: reader.param("abilities.preference", [latent, m])?,
+        preference_bias: reader.param("abilities.preference_bias", [m])?,
+        tie: reader.param("abilities.tie", [1])?,
+    };
+    let idf = IdfTable::new(reader.values("idf", &[ngrams])?);
+    let extra: Vec<String> =
+        reader.file.names().into_iter().filter(|n| !reader.read.contains(n)).map(str::to_owned).collect();
+    if !extra.is_empty() {
+        return Err(WeightsError::Unexpected(extra));
+    }
+    Ok(Classifier::new(config.clone(), network, abilities, idf, models, device.clone()))
+}

@@ -1,0 +1,105 @@
+//! The objective of a step: weighted logistic losses of wins and successes (methods section 1.1),
+//! plus the penalty on the wide table.
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use classifier::{Abilities, Batch, IdfTable, Network};
+
+use super::config::FitConfig;
+use super::targets::Prepared;
+
+/// What the optimiser moves.
+#[derive(Module, Debug)]
+pub(crate) struct Model {
+    pub(crate) network: Network,
+    pub(crate) abilities: Abilities,
+}
+
+/// Rows of one step on the device.
+pub(crate) struct Step {
+    batch: Batch,
+    success: Tensor<2>,
+    success_weight: Tensor<2>,
+    /// Flat positions `row x models + column` of the asked and the compared model.
+    strong: Tensor<1, Int>,
+    weak: Tensor<1, Int>,
+    wins: Tensor<1>,
+    win_weight: Tensor<1>,
+}
+
+impl Step {
+    pub(crate) fn new(data: &Prepared, rows: &[usize], idf: &IdfTable, device: &Device) -> Self {
+        let (n, m) = (rows.len(), data.models.len());
+        let features: Vec<_> = rows.iter().map(|r| &data.features[*r]).collect();
+        let (mut success, mut success_weight) = (vec![0f32; n * m], vec![0f32; n * m]);
+        let (mut strong, mut weak, mut wins, mut win_weight) = (vec![], vec![], vec![], vec![]);
+        for (i, row) in rows.iter().enumerate() {
+            let weight = data.weights[*row];
+            let known = data.success[*row].iter().flatten().count().max(1) as f32;
+            for (j, score) in data.success[*row].iter().enumerate() {
+                if let Some(score) = score {
+                    success[i * m + j] = *score;
+                    success_weight[i * m + j] = weight / known;
+                }
+            }
+            for target in &data.wins[*row] {
+                strong.push((i * m + target.strong) as i32);
+                weak.push((i * m + target.weak) as i32);
+                wins.push(target.value);
+                win_weight.push(weight / data.wins[*row].len() as f32);
+            }
+        }
+        if wins.is_empty() {
+            // A step without comparisons still needs shapes: one entry of weight zero.
+            (strong, weak, wins, win_weight) = (vec![0], vec![0], vec![0.0], vec![0.0]);
+        }
+        let k = wins.len();
+        Self {
+            batch: Batch::new(&features, idf, device),
+            success: Tensor::from_data(TensorData::new(success, [n, m]), device),
+            success_weight: Tensor::from_data(TensorData::new(success_weight, [n, m]), device),
+            strong: Tensor::from_data(TensorData::new(strong, [k]), device),
+            weak: Tensor::from_data(TensorData::new(weak, [k]), device),
+            wins: Tensor::from_data(TensorData::new(wins, [k]), device),
+            win_weight: Tensor::from_data(TensorData::new(win_weight, [k]), device),
+        }
+    }
+}
+
+/// The parts of the loss of a step, each a mean over rows, shape `[1]`.
+pub(crate) struct Loss {
+    pub(crate) wins: Tensor<1>,
+    pub(crate) success: Tensor<1>,
+    /// Win logits in the order of the step's comparisons.
+    pub(crate) win_logits: Tensor<1>,
+}
+
+impl Model {
+    pub(crate) fn loss(&self, step: &Step) -> Loss {
+        let latent = self.network.forward(&step.batch);
+        let success = self.abilities.success_logits(latent.clone());
+        let strengths: Tensor<1> = self.abilities.preferences(latent).flatten(0, 1);
+        let win_logits = strengths.clone().select(0, step.strong.clone())
+            - strengths.select(0, step.weak.clone())
+            - self.abilities.tie.val();
+        Loss {
+            wins: mean_logistic(win_logits.clone(), step.wins.clone(), step.win_weight.clone()),
+            success: mean_logistic(success, step.success.clone(), step.success_weight.clone()),
+            win_logits,
+        }
+    }
+
+    pub(crate) fn objective(&self, loss: &Loss, config: &FitConfig) -> Tensor<1> {
+        let wide = self.network.wide.weight.val();
+        loss.wins.clone()
+            + loss.success.clone() * config.success_weight
+            + (wide.clone() * wide).sum() * (0.5 * config.l2_wide)
+    }
+}
+
+/// `sum w (softplus(z) - y z) / sum w`, shape `[1]`; soft labels allowed.
+fn mean_logistic<const D: usize>(z: Tensor<D>, y: Tensor<D>, weight: Tensor<D>) -> Tensor<1> {
+    let total = weight.clone().sum().clamp_min(1e-12);
+    let loss = activation::softplus(z.clone(), 1.0) - y * z;
+    (loss * weight).sum() / total
+}

@@ -1,0 +1,13 @@
+//! Fitting a classifier: targets from evidence, the training loop, checkpoints.
+//! Nothing here calibrates or evaluates beyond the early-stopping loss.
+
+mod checkpoint;
+mod config;
+mod loss;
+mod targets;
+mod trainer;
+
+pub use checkpoint::Checkpoints;
+pub use config::{FitConfig, Schedule};
+pub use targets::{Prepared, WinTarget};
+pub use trainer::{FitError, FitReport, Observer, Outcome, Progress, Silent, fit};

@@ -1,0 +1,121 @@
+//! What the classifier learns from a row: success of each model, and who beats whom.
+
+use corpus::{Example, Winner};
+use features::{Extractor, FeatureConfig, Features};
+use types::{ModelName, ModelPair};
+
+/// One directed comparison: does `strong` strictly beat `weak`?
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WinTarget {
+    /// Column of the model asked about.
+    pub strong: usize,
+    /// Column of the model it is compared with.
+    pub weak: usize,
+    /// 1 when it is strictly better, `tie_value` on a tie, 0 otherwise.
+    pub value: f32,
+}
+
+/// Rows ready for the loop: features once, targets by column.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The columns.
+    pub models: Vec<ModelName>,
+    /// One entry per example.
+    pub features: Vec<Features>,
+    /// Success scores by column; `None` where the model did not answer.
+    pub success: Vec<Vec<Option<f32>>>,
+    /// Comparisons of each row.
+    pub wins: Vec<Vec<WinTarget>>,
+    /// Sample weights.
+    pub weights: Vec<f32>,
+}
+
+impl Prepared {
+    /// Reads every example once. `pairs` are learned from absolute outcomes; preferences are
+    /// learned in both directions between any models in `models`.
+    pub fn new(
+        examples: &[Example],
+        models: &[ModelName],
+        pairs: &[ModelPair],
+        config: &FeatureConfig,
+        tie_value: f64,
+    ) -> Self {
+        let column = |model: &ModelName| models.iter().position(|m| m == model);
+        let pair_columns: Vec<(usize, usize)> =
+            pairs.iter().filter_map(|p| Some((column(p.strong())?, column(p.weak())?))).collect();
+        let mut extractor = Extractor::new(config.clone());
+        let mut prepared = Self {
+            models: models.to_vec(),
+            features: Vec::with_capacity(examples.len()),
+            success: Vec::with_capacity(examples.len()),
+            wins: Vec::with_capacity(examples.len()),
+            weights: examples.iter().map(|e| e.weight as f32).collect(),
+        };
+        for example in examples {
+            let mut features = Features::default();
+            extractor.extract(&example.query, &mut features);
+            prepared.features.push(features);
+            let success: Vec<Option<f32>> =
+                models.iter().map(|m| example.evidence.outcomes.get(m).map(|s| *s as f32)).collect();
+            let mut wins = gains(&success, &pair_columns, tie_value as f32);
+            for preference in &example.evidence.preferences {
+                if let (Some(a), Some(b)) = (column(&preference.model_a), column(&preference.model_b)) {
+                    wins.extend(battle(a, b, preference.winner, tie_value as f32));
+                }
+            }
+            prepared.success.push(success);
+            prepared.wins.push(wins);
+        }
+        prepared
+    }
+}
+
+fn gains(success: &[Option<f32>], pairs: &[(usize, usize)], tie_value: f32) -> Vec<WinTarget> {
+    let mut wins = Vec::new();
+    for &(strong, weak) in pairs {
+        if let (Some(s), Some(w)) = (success[strong], success[weak]) {
+            let value = if s > w {
+                1.0
+            } else if s == w {
+                tie_value
+            } else {
+                0.0
+            };
+            wins.push(WinTarget { strong, weak, value });
+        }
+    }
+    wins
+}
+
+fn battle(a: usize, b: usize, winner: Winner, tie_value: f32) -> [WinTarget; 2] {
+    let (forward, backward) = match winner {
+        Winner::A => (1.0, 0.0),
+        Winner::B => (0.0, 1.0),
+        Winner::Tie | Winner::TieBothBad => (tie_value, tie_value),
+    };
+    [WinTarget { strong: a, weak: b, value: forward }, WinTarget { strong: b, weak: a, value: backward }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_strictly_better_is_a_gain() {
+        let pairs = [(1, 0)];
+        let value = |w: f32, s: f32, tie: f32| gains(&[Some(w), Some(s)], &pairs, tie)[0].value;
+        assert_eq!(value(0.0, 1.0, 0.0), 1.0);
+        assert_eq!(value(1.0, 1.0, 0.0), 0.0);
+        assert_eq!(value(0.0, 0.0, 0.5), 0.5);
+        assert_eq!(value(0.3, 0.2, 0.5), 0.0);
+        assert!(gains(&[None, Some(1.0)], &pairs, 0.0).is_empty());
+    }
+
+    #[test]
+    fn a_battle_counts_in_both_directions() {
+        let values = |winner| battle(0, 1, winner, 0.0).map(|t| (t.strong, t.value));
+        assert_eq!(values(Winner::A), [(0, 1.0), (1, 0.0)]);
+        assert_eq!(values(Winner::B), [(0, 0.0), (1, 1.0)]);
+        assert_eq!(values(Winner::TieBothBad), [(0, 0.0), (1, 0.0)]);
+    }
+}
