@@ -1,1 +1,20 @@
-//! evaluation
+//! How good probabilities and routes are, each measure written down once: Brier, log loss, AUROC,
+//! ECE, reliability, APGR and call shares, bootstrap intervals. Everything is a pure function over
+//! slices, one entry per row; no I/O, no clock, and randomness is an argument. What a row is, and
+//! what is done about a bad figure, is decided elsewhere.
+
+pub mod bootstrap;
+mod error;
+mod probability;
+mod quantile;
+mod reliability;
+pub mod routing;
+mod summary;
+
+pub use bootstrap::Interval;
+pub use error::EvaluationError;
+pub use probability::{LOG_LOSS_CLAMP, auroc, brier, log_loss};
+pub use reliability::{
+    ReliabilityBin, clopper_pearson, ece_equal_mass, ece_equal_width, reliability_equal_mass,
+};
+pub use summary::{Estimate, Summary, SummaryConfig};

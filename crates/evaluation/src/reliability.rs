@@ -1,0 +1,324 @@
+//! Do things said to happen in 30 % of cases happen in 30 % of cases? Bins of probabilities, their
+//! gap to the observed rate, and how sure one can be of that rate.
+
+use crate::EvaluationError;
+use crate::error::{check_lengths, check_level, check_unit};
+use statrs::function::beta::checked_beta_reg;
+
+/// Confidence level of the interval in a [`ReliabilityBin`].
+const BIN_LEVEL: f64 = 0.95;
+
+/// One bin of a reliability diagram.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReliabilityBin {
+    /// Lower edge, exclusive but for the first bin: half-way to the bin below, 0 for the first.
+    pub lower: f64,
+    /// Upper edge, inclusive: half-way to the bin above, 1 for the last.
+    pub upper: f64,
+    /// Mean probability of the rows.
+    pub mean_probability: f64,
+    /// Share of rows with a true outcome.
+    pub observed_rate: f64,
+    /// Number of rows, at least 1.
+    pub n: usize,
+    /// Lower end of the 95 % Clopper-Pearson interval of the observed rate.
+    pub interval_lower: f64,
+    /// Upper end of the 95 % Clopper-Pearson interval of the observed rate.
+    pub interval_upper: f64,
+}
+
+/// Expected calibration error over bins of (nearly) equal numbers of rows: the mean over rows of
+/// `|mean probability - observed rate|` of the row's bin, in [0, 1].
+///
+/// Bins are cut as in [`reliability_equal_mass`]. It is biased upwards, the more so the fewer rows a
+/// bin has: show the number of rows beside it.
+///
+/// # Errors
+/// Without rows or bins, at different lengths, or with a probability outside [0, 1].
+pub fn ece_equal_mass(p: &[f64], y: &[bool], bins: usize) -> Result<f64, EvaluationError> {
+    Ok(expected_gap(&bins_equal_mass(p, y, bins)?))
+}
+
+/// Expected calibration error over `bins` bins of equal width `(lo, hi]`, the first one closed; empty
+/// bins count for nothing. In [0, 1].
+///
+/// # Errors
+/// Without rows or bins, at different lengths, or with a probability outside [0, 1].
+pub fn ece_equal_width(p: &[f64], y: &[bool], bins: usize) -> Result<f64, EvaluationError> {
+    check(p, y, bins)?;
+    let mut counts = vec![Count::default(); bins];
+    for (p, y) in p.iter().zip(y) {
+        counts[bin_of_width(*p, bins)].add(*p, *y);
+    }
+    counts.retain(|count| count.n > 0);
+    Ok(expected_gap(&counts))
+}
+
+/// Bins of (nearly) equal numbers of rows, lowest probabilities first, with intervals.
+///
+/// Rows are sorted and cut into `bins` parts, the first ones one row longer when the division leaves
+/// a rest. Equal probabilities are never parted: a cut inside a tied mass moves to its upper end, so
+/// the result does not depend on the order of rows, and there may be fewer bins than asked for.
+///
+/// # Errors
+/// Without rows or bins, at different lengths, or with a probability outside [0, 1].
+pub fn reliability_equal_mass(
+    p: &[f64],
+    y: &[bool],
+    bins: usize,
+) -> Result<Vec<ReliabilityBin>, EvaluationError> {
+    let counts = bins_equal_mass(p, y, bins)?;
+    let mut lower = 0.0;
+    let mut out = Vec::with_capacity(counts.len());
+    for (i, count) in counts.iter().enumerate() {
+        let upper = counts.get(i + 1).map_or(1.0, |next| 0.5 * (count.max + next.min));
+        let (interval_lower, interval_upper) = clopper_pearson(count.positives, count.n, BIN_LEVEL)?;
+        out.push(ReliabilityBin {
+            lower,
+            upper,
+            mean_probability: count.mean(),
+            observed_rate: count.rate(),
+            n: count.n,
+            interval_lower,
+            interval_upper,
+        });
+        lower = upper;
+    }
+    Ok(out)
+}
+
+/// The exact (Clopper-Pearson) two-sided interval of a rate, seen `successes` of `trials` times.
+///
+/// It covers the true rate with at least probability `level`, whatever that rate is.
+///
+/// # Errors
+/// Without trials, with more successes than trials, or with a level outside (0, 1).
+pub fn clopper_pearson(successes: usize, trials: usize, level: f64) -> Result<(f64, f64), EvaluationError> {
+    check_level(level)?;
+    if trials == 0 {
+        return Err(EvaluationError::Zero("trials"));
+    }
+    if successes > trials {
+        return Err(EvaluationError::TooManySuccesses { successes, trials });
+    }
+    let (k, rest, tail) = (successes as f64, (trials - successes) as f64, (1.0 - level) / 2.0);
+    let lower = if successes == 0 { 0.0 } else { beta_quantile(k, rest + 1.0, tail) };
+    // By symmetry: the upper end is one minus the lower end of the failures, and no 1 - tail is formed.
+    let upper = if successes == trials { 1.0 } else { 1.0 - beta_quantile(rest, k + 1.0, tail) };
+    Ok((lower, upper))
+}
+
+/// The point below which a Beta(a, b) variable (a, b >= 1) lies with probability `q`, by bisection of
+/// the regularised incomplete beta function until no number lies between the brackets.
+fn beta_quantile(a: f64, b: f64, q: f64) -> f64 {
+    // Enough halvings to resolve quantiles down to 1e-60 to full precision.
+    const HALVINGS: usize = 256;
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..HALVINGS {
+        let middle = 0.5 * (low + high);
+        if middle <= low || middle >= high {
+            break;
+        }
+        // The arguments are in range by construction; were they not, the bracket would only stay wide.
+        if checked_beta_reg(a, b, middle).is_ok_and(|below| below < q) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    0.5 * (low + high)
+}
+
+/// What is added up for a bin.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    n: usize,
+    positives: usize,
+    sum: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Count {
+    fn add(&mut self, p: f64, y: bool) {
+        (self.min, self.max) = if self.n == 0 { (p, p) } else { (self.min.min(p), self.max.max(p)) };
+        self.n += 1;
+        self.positives += usize::from(y);
+        self.sum += p;
+    }
+
+    fn mean(&self) -> f64 {
+        // Rounding must not carry the mean of equal values away from them.
+        (self.sum / self.n as f64).clamp(self.min, self.max)
+    }
+
+    fn rate(&self) -> f64 {
+        self.positives as f64 / self.n as f64
+    }
+}
+
+fn check(p: &[f64], y: &[bool], bins: usize) -> Result<(), EvaluationError> {
+    check_lengths(p.len(), &[("outcomes", y.len())])?;
+    check_unit("probability", p)?;
+    if bins == 0 { Err(EvaluationError::Zero("bins")) } else { Ok(()) }
+}
+
+fn expected_gap(bins: &[Count]) -> f64 {
+    let rows: usize = bins.iter().map(|bin| bin.n).sum();
+    bins.iter().map(|bin| bin.n as f64 * (bin.mean() - bin.rate()).abs()).sum::<f64>() / rows as f64
+}
+
+/// The bin `(i / bins, (i + 1) / bins]` that holds `p`; 0 belongs to the first.
+fn bin_of_width(p: f64, bins: usize) -> usize {
+    let guess = ((p * bins as f64).ceil() as usize).clamp(1, bins) - 1;
+    // The product may round across an edge on either side; the edge itself is what the bin says.
+    let edge = |i: usize| i as f64 / bins as f64;
+    match guess {
+        i if i > 0 && p <= edge(i) => i - 1,
+        i if i + 1 < bins && p > edge(i + 1) => i + 1,
+        i => i,
+    }
+}
+
+fn bins_equal_mass(p: &[f64], y: &[bool], bins: usize) -> Result<Vec<Count>, EvaluationError> {
+    check(p, y, bins)?;
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_unstable_by(|a, b| p[*a].total_cmp(&p[*b]));
+    let (size, longer) = (p.len() / bins, p.len() % bins);
+    let mut out = Vec::with_capacity(bins.min(p.len()));
+    let mut start = 0;
+    for bin in 0..bins {
+        let mut end = (bin + 1) * size + (bin + 1).min(longer);
+        while end > 0 && end < order.len() && p[order[end]] == p[order[end - 1]] {
+            end += 1;
+        }
+        if end <= start {
+            continue;
+        }
+        let mut count = Count::default();
+        for row in &order[start..end] {
+            count.add(p[*row], y[*row]);
+        }
+        out.push(count);
+        start = end;
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probability::tests::{SCORES_A, assert_close, labels_a};
+    use proptest::prelude::*;
+
+    #[test]
+    fn ece_agrees_with_the_references() {
+        let y = labels_a();
+        assert_close(ece_equal_width(&SCORES_A, &y, 5).unwrap(), 0.1706652, 1e-12);
+        assert_close(ece_equal_mass(&SCORES_A, &y, 5).unwrap(), 0.1908278, 1e-12);
+    }
+
+    #[test]
+    fn an_edge_belongs_to_the_bin_below_it() {
+        for bins in [1, 2, 3, 7, 10, 100, 1000] {
+            assert_eq!(bin_of_width(0.0, bins), 0);
+            for i in 0..bins {
+                let edge = (i + 1) as f64 / bins as f64;
+                assert_eq!(bin_of_width(edge, bins), i, "{edge} of {bins}");
+                assert_eq!(bin_of_width(edge.next_up().min(1.0), bins), (i + 1).min(bins - 1));
+            }
+        }
+    }
+
+    #[test]
+    fn clopper_pearson_agrees_with_the_references() {
+        let expected = [
+            (0, 10, 0.0, 0.30849710781876083),
+            (1, 10, 0.0025285785444617848, 0.4450161170281953),
+            (7, 10, 0.3475471499400027, 0.9332604888222655),
+            (10, 10, 0.6915028921812392, 1.0),
+            (3, 200, 0.003104107621553509, 0.04320828191771261),
+        ];
+        for (k, n, lower, upper) in expected {
+            let found = clopper_pearson(k, n, 0.95).unwrap();
+            assert_close(found.0, lower, 1e-12);
+            assert_close(found.1, upper, 1e-12);
+        }
+        // Closed form at no success, far from the small tables: 1 - tail^(1/n).
+        let upper = clopper_pearson(0, 100_000, 0.9).unwrap().1;
+        assert_close(upper, -(0.05f64.ln() / 100_000.0).exp_m1(), 1e-12);
+    }
+
+    #[test]
+    fn what_is_undefined_is_an_error() {
+        assert_eq!(ece_equal_width(&[], &[], 5), Err(EvaluationError::Empty));
+        assert_eq!(ece_equal_mass(&[0.5], &[true], 0), Err(EvaluationError::Zero("bins")));
+        assert!(reliability_equal_mass(&[-0.1], &[true], 1).is_err());
+        assert_eq!(clopper_pearson(0, 0, 0.95), Err(EvaluationError::Zero("trials")));
+        assert_eq!(clopper_pearson(0, 5, 1.0), Err(EvaluationError::BadLevel(1.0)));
+        let many = EvaluationError::TooManySuccesses { successes: 6, trials: 5 };
+        assert_eq!(clopper_pearson(6, 5, 0.95), Err(many));
+    }
+
+    #[test]
+    fn equal_probabilities_share_a_bin() {
+        let p = [0.1, 0.4, 0.4, 0.4, 0.4, 0.4, 0.9, 0.9];
+        let y = [false, true, false, true, false, false, true, true];
+        let bins = reliability_equal_mass(&p, &y, 4).unwrap();
+        let sizes: Vec<usize> = bins.iter().map(|b| b.n).collect();
+        assert_eq!(sizes, [6, 2]);
+        assert_eq!((bins[0].lower, bins[0].upper, bins[1].lower, bins[1].upper), (0.0, 0.65, 0.65, 1.0));
+        assert_eq!(bins[1].observed_rate, 1.0);
+        assert_eq!((bins[1].mean_probability, bins[1].interval_upper), (0.9, 1.0));
+    }
+
+    #[test]
+    fn more_bins_than_rows_is_a_bin_a_row() {
+        let bins = reliability_equal_mass(&[0.2, 0.1, 0.3], &[true, false, true], 10).unwrap();
+        assert_eq!(bins.iter().map(|b| b.n).collect::<Vec<_>>(), [1, 1, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn bins_partition_rows_and_do_not_depend_on_their_order(
+            rows in prop::collection::vec((0u8..=20, any::<bool>()), 1..60), bins in 1usize..12,
+        ) {
+            let columns = |rows: &[(u8, bool)]| -> (Vec<f64>, Vec<bool>) {
+                rows.iter().map(|r| (f64::from(r.0) / 20.0, r.1)).unzip()
+            };
+            let (p, y) = columns(&rows);
+            let found = reliability_equal_mass(&p, &y, bins).unwrap();
+            prop_assert_eq!(found.iter().map(|b| b.n).sum::<usize>(), rows.len());
+            prop_assert!(found.len() <= bins);
+            prop_assert!(found.windows(2).all(|w| w[0].upper == w[1].lower));
+            for bin in &found {
+                prop_assert!(bin.lower <= bin.mean_probability && bin.mean_probability <= bin.upper);
+                prop_assert!(bin.interval_lower <= bin.observed_rate && bin.observed_rate <= bin.interval_upper);
+            }
+            let (ece, width) = (ece_equal_mass(&p, &y, bins).unwrap(), ece_equal_width(&p, &y, bins).unwrap());
+            prop_assert!((0.0..=1.0).contains(&ece) && (0.0..=1.0).contains(&width));
+
+            let reversed: Vec<_> = rows.iter().rev().copied().collect();
+            let (p, y) = columns(&reversed);
+            prop_assert_eq!(reliability_equal_mass(&p, &y, bins).unwrap(), found);
+        }
+
+        #[test]
+        fn clopper_pearson_is_symmetric_and_inverts_the_binomial_tail(n in 1usize..60, k in 0usize..60) {
+            let k = k.min(n);
+            let (lower, upper) = clopper_pearson(k, n, 0.9).unwrap();
+            let (mirrored, _) = clopper_pearson(n - k, n, 0.9).unwrap();
+            prop_assert!((upper - (1.0 - mirrored)).abs() < 1e-12);
+            if k > 0 {
+                // P(X >= k) at the lower end is the tail, added up term by term.
+                let mut term = (1.0 - lower).powi(n as i32);
+                let mut below = 0.0;
+                for i in 0..k {
+                    below += term;
+                    term *= lower / (1.0 - lower) * (n - i) as f64 / (i + 1) as f64;
+                }
+                prop_assert!((1.0 - below - 0.05).abs() < 1e-9, "{}", 1.0 - below);
+            }
+        }
+    }
+}
