@@ -22,8 +22,8 @@ pub struct Interval {
 ///
 /// `groups[row]` names the group of a row: whole groups (conversations, templates, near-duplicates) are
 /// drawn with replacement, as many as there are, because rows of a group are not independent.
-/// `statistic` gets the rows of a resample (repeated as often as drawn) and may answer `None` where it is
-/// undefined, for instance on a resample of one class. For the difference of two routers let the closure
+/// `statistic` gets the rows of a resample (repeated as often as drawn) and may answer `None` (or a number that is not
+/// finite) where it is undefined, for instance on a resample of one class. For the difference of two routers let the closure
 /// compute both on the same rows: the pairing is what makes the interval narrow.
 ///
 /// The same `rng` state and the same grouping give the same interval on every machine.
@@ -72,7 +72,7 @@ pub fn percentile_intervals<const K: usize, G: Ord, R: Rng + ?Sized>(
             rows.extend_from_slice(&members[rng.random_range(0..members.len())]);
         }
         for (values, value) in values.iter_mut().zip(statistics(&rows)) {
-            values.extend(value.filter(|v| !v.is_nan()));
+            values.extend(value.filter(|v| v.is_finite()));
         }
     }
     let mut intervals = [Interval { lower: 0.0, upper: 0.0, undefined: 0 }; K];

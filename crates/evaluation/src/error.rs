@@ -34,6 +34,14 @@ pub enum EvaluationError {
     /// A score without a place in the order.
     #[error("score of row {0} is NaN")]
     ScoreIsNan(usize),
+    /// A score that cannot be interpolated.
+    #[error("score {value} of row {row} is not finite")]
+    ScoreNotFinite {
+        /// Zero-based row.
+        row: usize,
+        /// What was found.
+        value: f64,
+    },
     /// Bins, trials or resamples that are zero.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
@@ -94,6 +102,14 @@ pub(crate) fn check_unit(what: &'static str, values: &[f64]) -> Result<(), Evalu
 pub(crate) fn check_scores(scores: &[f64]) -> Result<(), EvaluationError> {
     match scores.iter().position(|s| s.is_nan()) {
         Some(row) => Err(EvaluationError::ScoreIsNan(row)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses NaN and infinities.
+pub(crate) fn check_finite(scores: &[f64]) -> Result<(), EvaluationError> {
+    match scores.iter().position(|s| !s.is_finite()) {
+        Some(row) => Err(EvaluationError::ScoreNotFinite { row, value: scores[row] }),
         None => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ mod summary;
 
 pub use bootstrap::Interval;
 pub use error::EvaluationError;
-pub use probability::{LOG_LOSS_CLAMP, auroc, brier, log_loss};
+pub use probability::{LOG_LOSS_CLAMP, auroc, brier, log_loss, mean_absolute_error};
 pub use reliability::{
     ReliabilityBin, clopper_pearson, ece_equal_mass, ece_equal_width, reliability_equal_mass,
 };

@@ -34,6 +34,18 @@ pub fn log_loss(p: &[f64], y: &[bool]) -> Result<f64, EvaluationError> {
     Ok(p.iter().zip(y).map(loss).sum::<f64>() / p.len() as f64)
 }
 
+/// Mean distance of probabilities from the true ones, in [0, 1]: for simulated data only, where the
+/// truth is known.
+///
+/// # Errors
+/// Without rows, at different lengths, or with a number outside [0, 1].
+pub fn mean_absolute_error(p: &[f64], truth: &[f64]) -> Result<f64, EvaluationError> {
+    check_lengths(p.len(), &[("true probabilities", truth.len())])?;
+    check_unit("probability", p)?;
+    check_unit("true probability", truth)?;
+    Ok(p.iter().zip(truth).map(|(p, t)| (p - t).abs()).sum::<f64>() / p.len() as f64)
+}
+
 /// The chance that a random row with a true outcome is scored above a random row with a false one,
 /// ties counting half (average ranks); 0.5 is no order at all. Scores may be on any scale.
 ///
@@ -87,6 +99,13 @@ pub(crate) mod tests {
         let x = [0.1, 0.2, 0.2, 0.3, 0.4, 0.4, 0.4, 0.6, 0.7, 0.7, 0.9, 0.95];
         let y = [0, 0, 1, 0, 1, 0, 0, 1, 0, 1, 1, 1].map(|y| y == 1);
         assert_close(auroc(&x, &y).unwrap(), 0.7777777777777777, 1e-12);
+    }
+
+    #[test]
+    fn the_mean_absolute_error_ignores_signs() {
+        assert_close(mean_absolute_error(&[0.1, 0.5, 1.0], &[0.4, 0.3, 1.0]).unwrap(), 0.5 / 3.0, 1e-15);
+        assert!(mean_absolute_error(&[0.1], &[1.1]).is_err());
+        assert_eq!(mean_absolute_error(&[], &[]), Err(EvaluationError::Empty));
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! Linear interpolation between the values of a sorted sample, as pandas and numpy do by default.
 
-/// The value at rank `index + fraction` of an ascending sample; `fraction` in [0, 1). The rank is
-/// cut at the last value. `None` when the sample is empty.
+/// The value at rank `index + fraction` of an ascending sample; `fraction` in [0, 1), values
+/// finite. The rank is cut at the last value. `None` when the sample is empty.
 pub(crate) fn at_rank(ascending: &[f64], index: usize, fraction: f64) -> Option<f64> {
     let last = ascending.len().checked_sub(1)?;
     let (low, high) = (ascending[index.min(last)], ascending[(index + 1).min(last)]);
-    // Equal neighbours, infinite ones included, must come out untouched: a threshold that is off by
-    // one rounding from a tied mass moves the whole mass.
-    if fraction <= 0.0 || low == high { Some(low) } else { Some(low + (high - low) * fraction) }
+    // Equal neighbours must come out untouched: a threshold that is off by one rounding from a tied
+    // mass moves the whole mass. Weights instead of a difference, which might overflow.
+    if fraction <= 0.0 || low == high {
+        return Some(low);
+    }
+    Some((low * (1.0 - fraction) + high * fraction).max(low).min(high))
 }
 
 /// The `q`-quantile (`q` in [0, 1]) of an ascending sample. `None` when the sample is empty.
@@ -39,6 +42,11 @@ mod tests {
             assert!((found - value).abs() < 1e-12, "{q}: {found} is not {value}");
         }
         assert_eq!(quantile(&[], 0.5), None);
-        assert_eq!(quantile(&[f64::INFINITY; 3], 0.4), Some(f64::INFINITY));
+        assert_eq!(quantile(&[-f64::MAX, f64::MAX], 0.5), Some(0.0));
+        // Rounding must not carry the value past its neighbours.
+        for fraction in [0.1, 0.3, 0.7, 0.9] {
+            let found = at_rank(&[0.1, 0.1f64.next_up()], 0, fraction).unwrap();
+            assert!((0.1..=0.1f64.next_up()).contains(&found));
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! scored on that row, in [0, 1].
 
 use crate::EvaluationError;
-use crate::error::{check_lengths, check_scores, check_unit};
+use crate::error::{check_finite, check_lengths, check_scores, check_unit};
 use crate::quantile::at_rank;
 
 /// Means that differ by less than this are equal: summing in another order changes more than that.
@@ -79,12 +79,15 @@ impl RoutingCurve {
     /// the greater one where the curve is level at exactly that quality.
     ///
     /// `None` when quality falls anywhere on the curve: there is no inverse to interpolate, and the
-    /// number that RouteLLM prints then means nothing.
+    /// number that RouteLLM prints then means nothing. `None` for NaN, too.
     pub fn interpolated_call_rate_to_recover(&self, fraction: f64) -> Option<f64> {
         if self.points.windows(2).any(|pair| pair[1].quality < pair[0].quality - SMALLEST_GAP) {
             return None;
         }
         let wanted = self.wanted(fraction);
+        if wanted.is_nan() {
+            return None;
+        }
         let above = self.points.partition_point(|point| point.quality <= wanted);
         let Some(before) = above.checked_sub(1) else {
             return Some(self.points[0].strong_call_rate);
@@ -108,9 +111,10 @@ impl RoutingCurve {
 /// Where edges coincide pandas refuses; here the point is repeated, which adds no area.
 ///
 /// # Errors
-/// Without rows, at different lengths, with a NaN score, a model score outside [0, 1], or when strong
-/// is not better than weak on average.
+/// Without rows, at different lengths, with a score that is not finite, a model score outside [0, 1],
+/// or when strong is not better than weak on average.
 pub fn routellm_curve(scores: &[f64], weak: &[f64], strong: &[f64]) -> Result<RoutingCurve, EvaluationError> {
+    check_finite(scores)?;
     let sweep = full_sweep(scores, weak, strong)?;
     let mut ascending = scores.to_vec();
     ascending.sort_unstable_by(f64::total_cmp);
@@ -133,7 +137,7 @@ pub fn routellm_curve(scores: &[f64], weak: &[f64], strong: &[f64]) -> Result<Ro
 /// for each distinct score. Rows of equal score go together, as they do when served.
 ///
 /// # Errors
-/// As [`routellm_curve`].
+/// As [`routellm_curve`], but infinite scores have their place in the order and are welcome.
 pub fn full_sweep(scores: &[f64], weak: &[f64], strong: &[f64]) -> Result<RoutingCurve, EvaluationError> {
     check_lengths(scores.len(), &[("weak scores", weak.len()), ("strong scores", strong.len())])?;
     check_scores(scores)?;
@@ -158,6 +162,10 @@ pub fn full_sweep(scores: &[f64], weak: &[f64], strong: &[f64]) -> Result<Routin
             strong_call_rate: calls as f64 / rows,
             quality: weak_mean + gain / rows,
         });
+    }
+    // The whole gain, summed in order of score, may miss the mean by rounding; the end is known exactly.
+    if let Some(last) = points.last_mut() {
+        last.quality = strong_mean;
     }
     Ok(RoutingCurve { points, weak_mean, strong_mean })
 }
@@ -249,6 +257,10 @@ mod tests {
         assert_eq!(full_sweep(&[], &[], &[]), Err(EvaluationError::Empty));
         assert!(matches!(full_sweep(&[0.1], &[0.1], &[]), Err(EvaluationError::LengthMismatch { .. })));
         assert_eq!(full_sweep(&[f64::NAN], &[0.0], &[1.0]), Err(EvaluationError::ScoreIsNan(0)));
+        let scores = [0.0, f64::NEG_INFINITY];
+        let infinite = EvaluationError::ScoreNotFinite { row: 1, value: f64::NEG_INFINITY };
+        assert_eq!(routellm_curve(&scores, &[0.0; 2], &[1.0; 2]), Err(infinite));
+        assert!(full_sweep(&scores, &[0.0; 2], &[1.0; 2]).is_ok_and(|curve| curve.points().len() == 3));
         assert!(matches!(full_sweep(&[0.1], &[0.0], &[2.0]), Err(EvaluationError::OutOfRange { .. })));
     }
 
