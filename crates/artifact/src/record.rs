@@ -28,7 +28,6 @@ impl PairRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NetworkRecord {
-    ngram_bits: u32,
     token_bits: u32,
     head_tokens: usize,
     tail_tokens: usize,
@@ -40,9 +39,9 @@ pub(crate) struct NetworkRecord {
 
 impl From<&NetworkConfig> for NetworkRecord {
     fn from(config: &NetworkConfig) -> Self {
-        let FeatureConfig { ngram_bits, token_bits, head_tokens, tail_tokens } = config.features;
+        let FeatureConfig { token_bits, head_tokens, tail_tokens } = config.features;
         let NetworkConfig { latent, token_dim, hidden, dropout, .. } = *config;
-        Self { ngram_bits, token_bits, head_tokens, tail_tokens, latent, token_dim, hidden, dropout }
+        Self { token_bits, head_tokens, tail_tokens, latent, token_dim, hidden, dropout }
     }
 }
 
@@ -50,9 +49,6 @@ impl NetworkRecord {
     /// The configuration, or the field that no network can have.
     pub(crate) fn config(&self) -> Result<NetworkConfig, &'static str> {
         let table = 8..=24;
-        if !table.contains(&self.ngram_bits) {
-            return Err("ngram_bits: expected 8 to 24");
-        }
         if !table.contains(&self.token_bits) {
             return Err("token_bits: expected 8 to 24");
         }
@@ -64,7 +60,6 @@ impl NetworkRecord {
             return Err("dropout: expected [0, 1)");
         }
         let features = FeatureConfig {
-            ngram_bits: self.ngram_bits,
             token_bits: self.token_bits,
             head_tokens: self.head_tokens,
             tail_tokens: self.tail_tokens,

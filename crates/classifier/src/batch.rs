@@ -3,60 +3,12 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use features::{Features, SURFACE_LEN};
 
-/// Inverse document frequency of each n-gram bucket, `ln((1 + n) / (1 + df)) + 1`
-/// (the smoothed form of Salton's idf). Zero marks a bucket never seen while fitting: it is left out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IdfTable(Vec<f32>);
-
-impl IdfTable {
-    /// A table read from weights: one finite, non-negative value per bucket.
-    pub fn new(values: Vec<f32>) -> Self {
-        Self(values)
-    }
-
-    /// Counts document frequencies over the n-grams of the fitting rows. Buckets seen in fewer
-    /// than `minimum_rows` rows get zero.
-    pub fn fit<'a>(rows: impl Iterator<Item = &'a [u32]>, buckets: usize, minimum_rows: u32) -> Self {
-        let mut frequency = vec![0u32; buckets];
-        let mut count = 0u32;
-        for ngrams in rows {
-            count += 1;
-            for ngram in ngrams {
-                frequency[*ngram as usize] += 1;
-            }
-        }
-        let idf = |df: u32| ((1.0 + f64::from(count)) / (1.0 + f64::from(df))).ln() + 1.0;
-        Self(frequency.into_iter().map(|df| if df < minimum_rows { 0.0 } else { idf(df) as f32 }).collect())
-    }
-
-    /// One value per bucket.
-    pub fn values(&self) -> &[f32] {
-        &self.0
-    }
-
-    /// Appends the known n-grams of one row and their weights `count x idf`, scaled to unit length.
-    fn weigh(&self, features: &Features, ids: &mut Vec<i32>, weights: &mut Vec<f32>) {
-        let first = weights.len();
-        let mut squares = 0.0f32;
-        for (ngram, count) in features.ngrams.iter().zip(&features.ngram_counts) {
-            let weight = count * self.0[*ngram as usize];
-            if weight > 0.0 {
-                ids.push(*ngram as i32);
-                weights.push(weight);
-                squares += weight * weight;
-            }
-        }
-        let scale = squares.sqrt().recip();
-        for weight in &mut weights[first..] {
-            *weight *= scale;
-        }
-    }
-}
+use crate::NgramTable;
 
 /// Rows of features on a device. `n` rows, padded to the longest.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// N-gram buckets, `[n, g]`.
+    /// N-gram rows, `[n, g]`.
     pub(crate) ngrams: Tensor<2, Int>,
     /// Unit-length tf-idf weights, `[n, g]`, zero on padding.
     pub(crate) ngram_weights: Tensor<2>,
@@ -77,12 +29,12 @@ pub(crate) struct Buffers {
 
 impl Batch {
     /// Packs rows of features; `rows` must not be empty.
-    pub fn new(rows: &[&Features], idf: &IdfTable, device: &Device) -> Self {
+    pub fn new(rows: &[&Features], ngrams: &NgramTable, device: &Device) -> Self {
         let n = rows.len();
         let mut known: Vec<(Vec<i32>, Vec<f32>)> = Vec::with_capacity(n);
         for row in rows {
             let (mut ids, mut weights) = (Vec::new(), Vec::new());
-            idf.weigh(row, &mut ids, &mut weights);
+            ngrams.weigh(row, &mut ids, &mut weights);
             known.push((ids, weights));
         }
         let g = known.iter().map(|k| k.0.len()).max().unwrap_or(0).max(1);
@@ -111,10 +63,15 @@ impl Batch {
     }
 
     /// Packs a single row without padding: the shape every served decision has.
-    pub(crate) fn single(row: &Features, idf: &IdfTable, buffers: &mut Buffers, device: &Device) -> Self {
+    pub(crate) fn single(
+        row: &Features,
+        ngrams: &NgramTable,
+        buffers: &mut Buffers,
+        device: &Device,
+    ) -> Self {
         buffers.ids.clear();
         buffers.weights.clear();
-        idf.weigh(row, &mut buffers.ids, &mut buffers.weights);
+        ngrams.weigh(row, &mut buffers.ids, &mut buffers.weights);
         if buffers.ids.is_empty() {
             buffers.ids.push(0);
             buffers.weights.push(0.0);

@@ -7,12 +7,14 @@ mod ability;
 mod batch;
 mod device;
 mod network;
+mod ngrams;
 mod scorer;
 mod weights;
 
 pub use ability::Abilities;
-pub use batch::{Batch, IdfTable};
+pub use batch::Batch;
 pub use device::{Backend, BackendError};
 pub use network::{Network, NetworkConfig};
+pub use ngrams::NgramTable;
 pub use scorer::{Classifier, Scratch};
 pub use weights::WeightsError;

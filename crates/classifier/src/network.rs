@@ -26,21 +26,21 @@ pub struct NetworkConfig {
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { features: FeatureConfig::default(), latent: 8, token_dim: 24, hidden: 48, dropout: 0.3 }
+        Self { features: FeatureConfig::default(), latent: 4, token_dim: 24, hidden: 48, dropout: 0.3 }
     }
 }
 
 impl NetworkConfig {
-    /// A network with fresh weights.
-    pub fn init(&self, device: &Device) -> Network {
-        let table = |bits: u32, width: usize, initializer| {
-            EmbeddingConfig::new(1 << bits, width).with_initializer(initializer).init(device)
+    /// A network with fresh weights that knows `ngrams` n-grams.
+    pub fn init(&self, ngrams: usize, device: &Device) -> Network {
+        let table = |rows: usize, width: usize, initializer| {
+            EmbeddingConfig::new(rows, width).with_initializer(initializer).init(device)
         };
         let pooled = 2 * self.token_dim + SURFACE_LEN;
         Network {
-            wide: table(self.features.ngram_bits, self.latent, Initializer::Zeros),
+            wide: table(ngrams.max(1), self.latent, Initializer::Zeros),
             tokens: table(
-                self.features.token_bits,
+                1 << self.features.token_bits,
                 self.token_dim,
                 Initializer::Normal { mean: 0.0, std: 0.1 },
             ),
@@ -60,7 +60,7 @@ fn constant(value: f32, device: &Device) -> Param<Tensor<1>> {
 /// Features → latent vector.
 #[derive(Module, Debug)]
 pub struct Network {
-    /// `[2^ngram_bits, latent]`, zero where nothing was learned.
+    /// `[known n-grams, latent]`, zero where nothing was learned.
     pub wide: Embedding,
     /// `[2^token_bits, token_dim]`.
     pub tokens: Embedding,

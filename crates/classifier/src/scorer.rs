@@ -7,7 +7,7 @@ use types::{ModelName, ModelPair, Query, Score};
 
 use crate::batch::Buffers;
 use crate::weights;
-use crate::{Abilities, Batch, IdfTable, Network, NetworkConfig, WeightsError};
+use crate::{Abilities, Batch, Network, NetworkConfig, NgramTable, WeightsError};
 
 /// A query network with the abilities of the models it was fitted on.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Classifier {
     config: NetworkConfig,
     network: Network,
     abilities: Abilities,
-    idf: IdfTable,
+    ngrams: NgramTable,
     models: Vec<ModelName>,
     readout: Readout,
     device: Device,
@@ -54,12 +54,12 @@ impl Classifier {
         config: NetworkConfig,
         network: Network,
         abilities: Abilities,
-        idf: IdfTable,
+        ngrams: NgramTable,
         models: Vec<ModelName>,
         device: Device,
     ) -> Self {
         let readout = Readout::new(&abilities);
-        Self { config, network, abilities, idf, models, readout, device }
+        Self { config, network, abilities, ngrams, models, readout, device }
     }
 
     /// Restores a classifier from [`Classifier::to_bytes`].
@@ -80,7 +80,7 @@ impl Classifier {
     /// # Errors
     /// When the device cannot give a tensor back.
     pub fn to_bytes(&self) -> Result<Vec<u8>, WeightsError> {
-        weights::to_bytes(&self.network, &self.abilities, &self.idf)
+        weights::to_bytes(&self.network, &self.abilities, &self.ngrams)
     }
 
     /// Sizes of the network.
@@ -110,7 +110,7 @@ impl Classifier {
     }
 
     fn embed(&self, scratch: &mut Scratch) {
-        let batch = Batch::single(&scratch.features, &self.idf, &mut scratch.buffers, &self.device);
+        let batch = Batch::single(&scratch.features, &self.ngrams, &mut scratch.buffers, &self.device);
         let latent = self.network.forward(&batch).into_data();
         scratch.latent.clear();
         scratch.latent.extend(latent.iter::<f32>());

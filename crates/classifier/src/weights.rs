@@ -9,7 +9,7 @@ use features::SURFACE_LEN;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use thiserror::Error;
 
-use crate::{Abilities, Classifier, IdfTable, Network, NetworkConfig};
+use crate::{Abilities, Classifier, Network, NetworkConfig, NgramTable};
 
 /// Why weights were refused.
 #[derive(Debug, Error)]
@@ -21,18 +21,21 @@ pub enum WeightsError {
     #[error("tensor {0} is missing")]
     Missing(String),
     /// A tensor of another shape or type than the configuration asks for.
-    #[error("tensor {name}: expected float32 of shape {expected:?}, found {found}")]
+    #[error("tensor {name}: expected {expected}, found {found}")]
     Shape {
         /// Name of the tensor.
         name: String,
         /// What the configuration asks for.
-        expected: Vec<usize>,
+        expected: String,
         /// What the file holds.
         found: String,
     },
     /// A tensor with NaN or infinite values.
     #[error("tensor {0} holds values that are not finite")]
     NotFinite(String),
+    /// A table of n-grams that is out of order or holds an idf that is none.
+    #[error("tensor {0}: expected ascending hashes with a positive idf each")]
+    Ngrams(String),
     /// Tensors beyond those the configuration asks for.
     #[error("unexpected tensors: {0:?}")]
     Unexpected(Vec<String>),
@@ -47,13 +50,14 @@ pub enum WeightsError {
 }
 
 struct Plain {
+    dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
 impl View for &Plain {
     fn dtype(&self) -> Dtype {
-        Dtype::F32
+        self.dtype
     }
     fn shape(&self) -> &[usize] {
         &self.shape
@@ -67,7 +71,7 @@ impl View for &Plain {
 }
 
 fn plain(shape: Vec<usize>, values: &[f32]) -> Plain {
-    Plain { shape, bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect() }
+    Plain { dtype: Dtype::F32, shape, bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect() }
 }
 
 /// Copies a tensor to the host.
@@ -112,10 +116,12 @@ fn tensors(network: &Network, abilities: &Abilities) -> Result<Vec<(&'static str
 pub(crate) fn to_bytes(
     network: &Network,
     abilities: &Abilities,
-    idf: &IdfTable,
+    ngrams: &NgramTable,
 ) -> Result<Vec<u8>, WeightsError> {
     let mut all = tensors(network, abilities)?;
-    all.push(("idf", plain(vec![idf.values().len()], idf.values())));
+    all.push(("ngrams.idf", plain(vec![ngrams.len()], ngrams.idf())));
+    let bytes = ngrams.hashes().iter().flat_map(|h| h.to_le_bytes()).collect();
+    all.push(("ngrams.hashes", Plain { dtype: Dtype::U64, shape: vec![ngrams.len()], bytes }));
     all.sort_by_key(|(name, _)| *name);
     safetensors::serialize(all.iter().map(|(name, tensor)| (*name, tensor)), None)
         .map_err(|e| WeightsError::Format(e.to_string()))
@@ -128,17 +134,35 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn values(&mut self, name: &'static str, expected: &[usize]) -> Result<Vec<f32>, WeightsError> {
+    /// The bytes of a tensor of this type and shape; any length where `shape` is `None`.
+    fn bytes(
+        &mut self,
+        name: &'static str,
+        dtype: Dtype,
+        shape: Option<&[usize]>,
+    ) -> Result<&[u8], WeightsError> {
         let view = self.file.tensor(name).map_err(|_| WeightsError::Missing(name.to_owned()))?;
-        if view.dtype() != Dtype::F32 || view.shape() != expected {
+        if view.dtype() != dtype || shape.is_some_and(|s| s != view.shape()) {
             return Err(WeightsError::Shape {
                 name: name.to_owned(),
-                expected: expected.to_vec(),
+                expected: format!("{dtype:?} of shape {shape:?}"),
                 found: format!("{:?} of shape {:?}", view.dtype(), view.shape()),
             });
         }
         self.read.push(name);
-        let (chunks, _) = view.data().as_chunks::<4>();
+        Ok(view.data())
+    }
+
+    fn ngrams(&mut self) -> Result<NgramTable, WeightsError> {
+        let name = "ngrams.hashes";
+        let (chunks, _) = self.bytes(name, Dtype::U64, None)?.as_chunks::<8>();
+        let hashes: Vec<u64> = chunks.iter().map(|b| u64::from_le_bytes(*b)).collect();
+        let idf = self.values("ngrams.idf", &[hashes.len()])?;
+        NgramTable::new(hashes, idf).ok_or_else(|| WeightsError::Ngrams(name.to_owned()))
+    }
+
+    fn values(&mut self, name: &'static str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        let (chunks, _) = self.bytes(name, Dtype::F32, Some(shape))?.as_chunks::<4>();
         let values: Vec<f32> = chunks.iter().map(|b| f32::from_le_bytes(*b)).collect();
         if values.iter().all(|v| v.is_finite()) {
             return Ok(values);
@@ -166,10 +190,11 @@ pub(crate) fn from_bytes(
     let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
     let mut reader = Reader { file, read: Vec::new(), device };
     let (latent, m) = (config.latent, models.len());
-    let (ngrams, tokens) = (1 << config.features.ngram_bits, 1 << config.features.token_bits);
+    let tokens = 1 << config.features.token_bits;
+    let ngrams = reader.ngrams()?;
     let pooled = 2 * config.token_dim + SURFACE_LEN;
-    let mut network = config.init(device);
-    network.wide.weight = reader.param("network.wide", [ngrams, latent])?;
+    let mut network = config.init(ngrams.len(), device);
+    network.wide.weight = reader.param("network.wide", [ngrams.len().max(1), latent])?;
     network.tokens.weight = reader.param("network.tokens", [tokens, config.token_dim])?;
     network.surface_mean = reader.param("network.surface_mean", [SURFACE_LEN])?;
     network.surface_scale = reader.param("network.surface_scale", [SURFACE_LEN])?;
@@ -184,11 +209,10 @@ pub(crate) fn from_bytes(
         preference_bias: reader.param("abilities.preference_bias", [m])?,
         tie: reader.param("abilities.tie", [1])?,
     };
-    let idf = IdfTable::new(reader.values("idf", &[ngrams])?);
     let extra: Vec<String> =
         reader.file.names().into_iter().filter(|n| !reader.read.contains(n)).map(str::to_owned).collect();
     if !extra.is_empty() {
         return Err(WeightsError::Unexpected(extra));
     }
-    Ok(Classifier::new(config.clone(), network, abilities, idf, models, device.clone()))
+    Ok(Classifier::new(config.clone(), network, abilities, ngrams, models, device.clone()))
 }

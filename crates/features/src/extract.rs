@@ -3,14 +3,12 @@
 use types::{Query, Role};
 
 use crate::hash::{WordHash, bucket, pair};
-use crate::scan::{Class, Token, scan, tail_offset};
+use crate::scan::{Class, scan, tail_offset};
 use crate::surface::{Counts, SURFACE_LEN};
 
 /// How text becomes features. Saved with the weights: a classifier only understands its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeatureConfig {
-    /// log2 of the rows of the n-gram table, 8 to 24.
-    pub ngram_bits: u32,
     /// log2 of the rows of the token-vector table, 8 to 24.
     pub token_bits: u32,
     /// Tokens read from the head of the last user turn.
@@ -21,7 +19,7 @@ pub struct FeatureConfig {
 
 impl Default for FeatureConfig {
     fn default() -> Self {
-        Self { ngram_bits: 17, token_bits: 14, head_tokens: 768, tail_tokens: 256 }
+        Self { token_bits: 14, head_tokens: 768, tail_tokens: 256 }
     }
 }
 
@@ -37,8 +35,8 @@ impl FeatureConfig {
 pub struct Features {
     /// Token buckets, each below `2^token_bits`; at most `max_tokens` of them.
     pub tokens: Vec<u32>,
-    /// Distinct buckets of word 1-2-grams, ascending, each below `2^ngram_bits`.
-    pub ngrams: Vec<u32>,
+    /// Distinct hashes of word 1-2-grams, ascending.
+    pub ngrams: Vec<u64>,
     /// `1 + ln(count)` of each n-gram, beside `ngrams`.
     pub ngram_counts: Vec<f32>,
     /// The surface row, see [`crate::SURFACE_NAMES`].
@@ -51,7 +49,7 @@ pub struct Features {
 #[derive(Debug, Clone)]
 pub struct Extractor {
     config: FeatureConfig,
-    raw_ngrams: Vec<u32>,
+    raw_ngrams: Vec<u64>,
 }
 
 impl Extractor {
@@ -102,7 +100,7 @@ impl Extractor {
     fn system(&mut self, text: &str, counts: &mut Counts) {
         counts.system_bytes += text.len();
         let identity = pair(WordHash::text("system prompt"), WordHash::text(text));
-        self.raw_ngrams.push(bucket(identity, self.config.ngram_bits));
+        self.raw_ngrams.push(identity);
     }
 
     fn head_and_tail(&mut self, text: &str, counts: &mut Counts, out: &mut Features) {
@@ -117,7 +115,7 @@ impl Extractor {
     }
 
     fn read(&mut self, text: &str, budget: usize, counts: &mut Counts, tokens: &mut Vec<u32>) -> usize {
-        let FeatureConfig { ngram_bits, token_bits, .. } = self.config;
+        let token_bits = self.config.token_bits;
         let ngrams = &mut self.raw_ngrams;
         let mut previous: Option<u64> = None;
         let mut gap_start = 0;
@@ -126,14 +124,15 @@ impl Extractor {
             counts.gap(&text[gap_start..start]);
             gap_start = start + token.text.len();
             counts.token(&token);
-            let word = word_identity(&token);
+            let word = token.hash;
             tokens.push(bucket(word, token_bits));
-            if token.class == Class::Symbol {
+            // Single letters and symbols are noise as n-grams (option letters, bullet marks).
+            if token.class != Class::Ideograph && token.chars < 2 {
                 return;
             }
-            ngrams.push(bucket(word, ngram_bits));
+            ngrams.push(word);
             if let Some(previous) = previous.replace(word) {
-                ngrams.push(bucket(pair(previous, word), ngram_bits));
+                ngrams.push(pair(previous, word));
             }
         })
     }
@@ -145,13 +144,4 @@ impl Extractor {
             out.ngram_counts.push(if run.len() == 1 { 1.0 } else { 1.0 + (run.len() as f32).ln() });
         }
     }
-}
-
-/// Long numbers are known by their length only: their digits would be words seen once.
-fn word_identity(token: &Token<'_>) -> u64 {
-    const LONG_NUMBER: u64 = WordHash::text("a long number");
-    if token.class == Class::Digit && token.chars > 2 {
-        return pair(LONG_NUMBER, u64::from(token.chars.min(8)));
-    }
-    token.hash
 }

@@ -1,4 +1,4 @@
-//! Where tokens begin and end: words, numbers, single ideographs, single symbols.
+//! Where tokens begin and end: runs of letters and digits, single ideographs, single symbols.
 //! Long text is scanned from its head and from its tail; what lies between is not read.
 
 use crate::hash::WordHash;
@@ -8,15 +8,14 @@ use crate::hash::WordHash;
 pub(crate) enum Class {
     Space,
     Word,
-    Digit,
     Ideograph,
     Symbol,
 }
 
 impl Class {
-    /// Words and numbers run on; everything else stands alone.
+    /// Words run on; everything else stands alone.
     fn runs(self) -> bool {
-        matches!(self, Self::Word | Self::Digit)
+        self == Self::Word
     }
 }
 
@@ -25,10 +24,8 @@ const ASCII: [Class; 128] = {
     let mut i = 0;
     while i < 128 {
         let byte = i as u8;
-        table[i] = if byte.is_ascii_alphabetic() || byte == b'_' {
+        table[i] = if byte.is_ascii_alphanumeric() || byte == b'_' {
             Class::Word
-        } else if byte.is_ascii_digit() {
-            Class::Digit
         } else if byte <= b' ' || byte == 0x7f {
             Class::Space
         } else {
@@ -50,7 +47,6 @@ pub(crate) fn class(c: char) -> Class {
         }
         // Combining marks belong to the word they sit on.
         0x0300..=0x036f | 0x0900..=0x0dff => Class::Word,
-        _ if c.is_numeric() => Class::Digit,
         _ if c.is_alphanumeric() => Class::Word,
         _ if c.is_whitespace() || c.is_control() => Class::Space,
         _ => Class::Symbol,
@@ -138,7 +134,7 @@ mod tests {
     fn words_numbers_ideographs_and_symbols() {
         assert_eq!(tokens("Don't pay 30€, größer!"), ["Don", "'", "t", "pay", "30", "€", ",", "größer", "!"]);
         assert_eq!(tokens("東京へ行く"), ["東", "京", "へ", "行", "く"]);
-        assert_eq!(tokens("x1=2"), ["x", "1", "=", "2"]);
+        assert_eq!(tokens("x1=2"), ["x1", "=", "2"]);
         assert_eq!(tokens(" \n\0"), [""; 0]);
     }
 

@@ -124,13 +124,13 @@ impl Counts {
         self.tokens += 1;
         let first = token.text.as_bytes()[0];
         let starts_line = std::mem::take(&mut self.after_newline);
-        if starts_line && (matches!(first, b'-' | b'*' | b'(') || token.class == Class::Digit) {
+        if starts_line && (matches!(first, b'-' | b'*' | b'(') || first.is_ascii_digit()) {
             self.list_items += 1;
         }
         self.non_ascii += u32::from(first >= 0x80);
         match token.class {
+            Class::Word if first.is_ascii_digit() => self.numbers += 1,
             Class::Word => self.word(token),
-            Class::Digit => self.numbers += 1,
             Class::Ideograph => self.ideographs += 1,
             Class::Symbol => self.symbol(first),
             Class::Space => {}

@@ -27,8 +27,10 @@ pub struct FitConfig {
     pub warm_up: f64,
     /// Epochs without a better dev loss before the fit stops.
     pub patience: usize,
-    /// Buckets seen in fewer fitting rows are left out of the wide part.
+    /// N-grams seen in fewer fitting rows are left out of the wide part.
     pub minimum_rows_per_ngram: u32,
+    /// The most n-grams of the wide part.
+    pub most_ngrams: usize,
     /// What a tie is worth for strong, in [0, 0.5]; 0: a tie means weak suffices.
     pub tie_value: f64,
     /// Seed of initial weights, shuffling and dropout.
@@ -41,7 +43,7 @@ impl Default for FitConfig {
             epochs: 30,
             batch_rows: 256,
             learning_rate: 2e-3,
-            wide_learning_rate: 2e-2,
+            wide_learning_rate: 0.1,
             wide_epsilon: 1e-2,
             weight_decay: 1e-2,
             l2_wide: 1e-4,
@@ -49,6 +51,7 @@ impl Default for FitConfig {
             warm_up: 0.1,
             patience: 4,
             minimum_rows_per_ngram: 2,
+            most_ngrams: 1 << 18,
             tie_value: 0.0,
             seed: 7,
         }

@@ -3,7 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
-use classifier::{Abilities, Batch, IdfTable, Network};
+use classifier::{Abilities, Batch, Network, NgramTable};
 
 use super::config::FitConfig;
 use super::targets::Prepared;
@@ -28,7 +28,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    pub(crate) fn new(data: &Prepared, rows: &[usize], idf: &IdfTable, device: &Device) -> Self {
+    pub(crate) fn new(data: &Prepared, rows: &[usize], ngrams: &NgramTable, device: &Device) -> Self {
         let (n, m) = (rows.len(), data.models.len());
         let features: Vec<_> = rows.iter().map(|r| &data.features[*r]).collect();
         let (mut success, mut success_weight) = (vec![0f32; n * m], vec![0f32; n * m]);
@@ -55,7 +55,7 @@ impl Step {
         }
         let k = wins.len();
         Self {
-            batch: Batch::new(&features, idf, device),
+            batch: Batch::new(&features, ngrams, device),
             success: Tensor::from_data(TensorData::new(success, [n, m]), device),
             success_weight: Tensor::from_data(TensorData::new(success_weight, [n, m]), device),
             strong: Tensor::from_data(TensorData::new(strong, [k]), device),

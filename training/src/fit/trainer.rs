@@ -12,7 +12,7 @@ use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedu
 use burn::module::{Module, Param, ParamGroup};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
-use classifier::{Abilities, Classifier, IdfTable, NetworkConfig};
+use classifier::{Abilities, Classifier, NetworkConfig, NgramTable};
 use features::SURFACE_LEN;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -138,13 +138,13 @@ pub fn fit(
         return Err(FitError::TooFewRows { found: compared, needed: MINIMUM_ROWS });
     }
     let ngrams = fit_rows.iter().map(|r| data.features[*r].ngrams.as_slice());
-    let idf = IdfTable::fit(ngrams, 1 << network.features.ngram_bits, config.minimum_rows_per_ngram);
-    let run = Run { data, fit_rows, dev_rows, config, idf: &idf, device: device.clone().autodiff() };
+    let ngrams = NgramTable::fit(ngrams, config.minimum_rows_per_ngram, config.most_ngrams);
+    let run = Run { data, fit_rows, dev_rows, config, ngrams: &ngrams, device: device.clone().autodiff() };
     let (model, report) = run.go(network, checkpoints, interrupt, observer)?;
     let model = model.valid();
     let device = device.clone();
     let classifier =
-        Classifier::new(network.clone(), model.network, model.abilities, idf, data.models.clone(), device);
+        Classifier::new(network.clone(), model.network, model.abilities, ngrams, data.models.clone(), device);
     Ok((classifier, report))
 }
 
@@ -153,7 +153,7 @@ struct Run<'a> {
     fit_rows: &'a [usize],
     dev_rows: &'a [usize],
     config: &'a FitConfig,
-    idf: &'a IdfTable,
+    ngrams: &'a NgramTable,
     /// With autodiff.
     device: Device,
 }
@@ -238,7 +238,7 @@ impl Run<'_> {
             if interrupt.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let step = Step::new(self.data, rows, self.idf, &self.device);
+            let step = Step::new(self.data, rows, self.ngrams, &self.device);
             let loss = model.loss(&step);
             let value = scalar(loss.wins.clone())?;
             let at = epoch * meter.steps_per_epoch + i;
@@ -279,7 +279,7 @@ impl Run<'_> {
     fn fresh(&self, network: &NetworkConfig) -> Model {
         self.device.seed(self.config.seed);
         let mut model = Model {
-            network: network.init(&self.device),
+            network: network.init(self.ngrams.len(), &self.device),
             abilities: Abilities::init(network.latent, self.data.models.len(), &self.device),
         };
         let (mean, scale) = self.surface_moments();
@@ -332,7 +332,7 @@ impl Run<'_> {
             self.dev_rows.iter().copied().filter(|r| !self.data.wins[*r].is_empty()).collect();
         rows.sort_by_key(|r| self.data.features[*r].tokens.len());
         for rows in rows.chunks(self.config.batch_rows) {
-            let step = Step::new(self.data, rows, self.idf, &device);
+            let step = Step::new(self.data, rows, self.ngrams, &device);
             let loss = model.loss(&step);
             let n: f64 = rows.iter().map(|r| f64::from(self.data.weights[*r])).sum();
             sum += scalar(loss.wins)? * n;
