@@ -1,3 +1,8 @@
-//! Training: evidence in, artifact out. Fitting, calibrating, measuring; serving lives elsewhere.
+//! Training: evidence in, artifact out. Reading data lives in `corpus`, serving in `server`.
 
+pub mod calibrate;
+mod card;
+pub mod commands;
 pub mod fit;
+pub mod measure;
+pub mod pipeline;

@@ -10,7 +10,7 @@
 //! probability for weak and still nothing to gain. One read-out would have to serve both.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
 /// Ability vectors of `m` models over a latent vector of length `latent`.
 #[derive(Module, Debug)]
@@ -28,11 +28,16 @@ pub struct Abilities {
 }
 
 impl Abilities {
-    /// Fresh abilities: small random vectors so that no latent dimension starts dead, zero biases.
+    /// Fresh abilities: each model starts with an axis of the latent space of its own (and a little
+    /// noise), so that any two start equally far apart whatever `latent` is; zero biases.
     pub fn init(latent: usize, models: usize, device: &Device) -> Self {
-        let std = 1.0 / (latent as f64).sqrt();
-        let vectors =
-            || Param::from_tensor(Tensor::random([latent, models], Distribution::Normal(0.0, std), device));
+        let axes: Vec<f32> =
+            (0..latent * models).map(|i| f32::from(u8::from(i / models == (i % models) % latent))).collect();
+        let vectors = || {
+            let axes = Tensor::<2>::from_data(TensorData::new(axes.clone(), [latent, models]), device);
+            let noise = Tensor::random([latent, models], Distribution::Normal(0.0, 0.1), device);
+            Param::from_tensor(axes + noise)
+        };
         Self {
             success: vectors(),
             success_bias: Param::from_tensor(Tensor::zeros([models], device)),

@@ -10,4 +10,4 @@ mod trainer;
 pub use checkpoint::Checkpoints;
 pub use config::{FitConfig, Schedule};
 pub use targets::{Prepared, WinTarget};
-pub use trainer::{FitError, FitReport, Observer, Outcome, Progress, Silent, fit};
+pub use trainer::{FitError, FitReport, MINIMUM_ROWS, Observer, Outcome, Progress, Silent, fit};

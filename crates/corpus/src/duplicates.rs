@@ -1,0 +1,187 @@
+//! Exact and near duplicates, so that no group crosses a split.
+//!
+//! Near duplicates are found by MinHash over word 3-shingles with banded locality-sensitive hashing
+//! (Broder 1997; Leskovec, Rajaraman, Ullman, chapter 3) and verified by the true Jaccard similarity.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use crate::Example;
+
+/// Rows at least this similar (Jaccard over word 3-shingles) belong together.
+const SIMILAR: f64 = 0.8;
+/// 16 bands of 4 rows: a pair at 0.8 is a candidate with probability above 0.999.
+const BANDS: usize = 16;
+const BAND_ROWS: usize = 4;
+const SHINGLE_WORDS: usize = 3;
+
+/// What grouping found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grouping {
+    /// Rows whose text, but for case and spacing, occurred before.
+    pub exact: usize,
+    /// Further rows that joined a group by similarity.
+    pub near: usize,
+    /// Groups in the end.
+    pub groups: usize,
+}
+
+/// Puts every row into a group: given groups are kept and merged where their rows are duplicates.
+pub fn group_duplicates(examples: &mut [Example]) -> Grouping {
+    let texts: Vec<String> = examples.iter().map(normalised).collect();
+    let mut sets = DisjointSets::new(examples.len());
+    let mut first_of: HashMap<&str, usize> = HashMap::new();
+    for (row, example) in examples.iter().enumerate() {
+        if let Some(group) = &example.group {
+            let first = *first_of.entry(group).or_insert(row);
+            sets.join(first, row);
+        }
+    }
+    let (mut exact, mut near) = (0, 0);
+    let mut first_text: HashMap<&str, usize> = HashMap::new();
+    let mut distinct = Vec::new();
+    for (row, text) in texts.iter().enumerate() {
+        match first_text.get(text.as_str()) {
+            Some(first) => {
+                exact += 1;
+                sets.join(*first, row);
+            }
+            None => {
+                first_text.insert(text, row);
+                distinct.push(row);
+            }
+        }
+    }
+    let shingles: Vec<HashSet<u64>> = distinct.iter().map(|row| shingles(&texts[*row])).collect();
+    for (a, b) in candidates(&shingles) {
+        if sets.find(distinct[a]) != sets.find(distinct[b]) && jaccard(&shingles[a], &shingles[b]) >= SIMILAR
+        {
+            near += 1;
+            sets.join(distinct[a], distinct[b]);
+        }
+    }
+    let mut names: BTreeMap<usize, String> = BTreeMap::new();
+    for row in 0..examples.len() {
+        let root = sets.find(row);
+        let name = names
+            .entry(root)
+            .or_insert_with(|| examples[root].group.clone().unwrap_or_else(|| examples[root].id.clone()));
+        examples[row].group = Some(name.clone());
+    }
+    Grouping { exact, near, groups: names.len() }
+}
+
+fn normalised(example: &Example) -> String {
+    let words = example.query.parts().flat_map(|(_, text)| text.split_whitespace());
+    words.map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+}
+
+/// Fixed keys: the same text gives the same shingles in every run.
+fn hash<T: std::hash::Hash>(value: T) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(value)
+}
+
+fn shingles(text: &str) -> HashSet<u64> {
+    let words: Vec<&str> = text.split(' ').collect();
+    if words.len() <= SHINGLE_WORDS {
+        return HashSet::from([hash(text)]);
+    }
+    words.windows(SHINGLE_WORDS).map(hash).collect()
+}
+
+/// Pairs that agree in at least one band of their signatures; within a bucket each row is paired
+/// with the first only, which is enough to join them all.
+fn candidates(shingles: &[HashSet<u64>]) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    let signatures: Vec<[u64; BANDS * BAND_ROWS]> = shingles.iter().map(signature).collect();
+    for band in 0..BANDS {
+        let mut first: HashMap<&[u64], Vec<usize>> = HashMap::new();
+        for (row, signature) in signatures.iter().enumerate() {
+            let members = first.entry(&signature[band * BAND_ROWS..][..BAND_ROWS]).or_default();
+            // A few representatives: the first may be a chance collision.
+            pairs.extend(members.iter().take(8).map(|other| (*other, row)));
+            members.push(row);
+        }
+    }
+    pairs
+}
+
+fn signature(shingles: &HashSet<u64>) -> [u64; BANDS * BAND_ROWS] {
+    let mut least = [u64::MAX; BANDS * BAND_ROWS];
+    for shingle in shingles {
+        for (i, least) in least.iter_mut().enumerate() {
+            // A family of multiply-shift permutations with odd multipliers.
+            let multiplier = 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(2 * i as u64 + 1) | 1;
+            let mixed = shingle.wrapping_mul(multiplier);
+            *least = (*least).min(mixed ^ (mixed >> 31));
+        }
+    }
+    least
+}
+
+fn jaccard(a: &HashSet<u64>, b: &HashSet<u64>) -> f64 {
+    let shared = a.intersection(b).count();
+    shared as f64 / (a.len() + b.len() - shared) as f64
+}
+
+/// Union-find with path halving; the smallest row is the root.
+struct DisjointSets(Vec<usize>);
+
+impl DisjointSets {
+    fn new(rows: usize) -> Self {
+        Self((0..rows).collect())
+    }
+
+    fn find(&mut self, mut row: usize) -> usize {
+        while self.0[row] != row {
+            self.0[row] = self.0[self.0[row]];
+            row = self.0[row];
+        }
+        row
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        self.0[a.max(b)] = a.min(b);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::starter;
+    use types::Query;
+
+    #[test]
+    fn duplicates_share_a_group_and_strangers_do_not() {
+        let long = "the quick brown fox jumps over the lazy dog while seven wise owls watch from an old oak \
+                    tree near the river and nobody says a word about the weather";
+        let mut examples = starter::generate(5, 1);
+        let texts = [
+            long.to_owned(),
+            long.to_uppercase(),
+            long.replace("seven", "eight"),
+            "something else entirely, on another subject".to_owned(),
+            "what is the capital of the country next door".to_owned(),
+        ];
+        for (i, (example, text)) in examples.iter_mut().zip(texts).enumerate() {
+            (example.query, example.group) = (Query::text(text), None);
+            example.id = format!("r{i}");
+        }
+        examples[4].group = Some("given".into());
+        let grouping = group_duplicates(&mut examples);
+        assert_eq!(grouping, Grouping { exact: 1, near: 1, groups: 3 });
+        let groups: Vec<&str> = examples.iter().filter_map(|e| e.group.as_deref()).collect();
+        assert_eq!(groups, ["r0", "r0", "r0", "r3", "given"]);
+    }
+
+    #[test]
+    fn given_groups_merge_when_their_rows_are_duplicates() {
+        let mut examples = starter::generate(4, 1);
+        for (i, example) in examples.iter_mut().enumerate() {
+            example.group = Some(if i < 2 { "a" } else { "b" }.to_owned());
+        }
+        examples[3].query = examples[0].query.clone();
+        assert_eq!(group_duplicates(&mut examples).groups, 1);
+    }
+}

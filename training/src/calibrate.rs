@@ -1,0 +1,191 @@
+//! Held-out scores → calibrators. A calibrator never sees a score of a row its classifier was
+//! fitted on: scores come from the calibrate split, and, where that is small, also from
+//! cross-fitting (methods section 2.3).
+
+use std::sync::atomic::AtomicBool;
+
+use artifact::PairCalibrator;
+use burn::tensor::Device;
+use calibration::{CalibrationError, PlattFit, PlattScaling};
+use classifier::{Classifier, NetworkConfig};
+use corpus::{Example, Winner};
+use thiserror::Error;
+use types::{ModelPair, Score};
+
+use crate::fit::{FitConfig, FitError, Prepared, Silent, fit};
+
+/// Calibrate rows from which a held-out split alone is enough.
+pub const ENOUGH_ROWS: usize = 1_000;
+
+/// Whether fitting rows are scored by classifiers that did not see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrossFit {
+    /// Five folds when a pair has fewer than [`ENOUGH_ROWS`] calibrate rows.
+    Auto,
+    /// Only the calibrate split.
+    Off,
+    /// This many folds, at least 2.
+    Folds(usize),
+}
+
+/// Why a pair could not be calibrated.
+#[derive(Debug, Error)]
+pub enum CalibrateError {
+    /// The held-out rows of a pair do not carry a map.
+    #[error("pair {pair}: {source}")]
+    Pair {
+        /// The pair.
+        pair: ModelPair,
+        /// Why not.
+        source: CalibrationError,
+    },
+    /// A cross-fitted classifier failed.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+}
+
+/// What a row says about a pair: whether strong was strictly better; `None` when it says nothing.
+pub fn label(example: &Example, pair: &ModelPair) -> Option<bool> {
+    let outcomes = &example.evidence.outcomes;
+    if let (Some(strong), Some(weak)) = (outcomes.get(pair.strong()), outcomes.get(pair.weak())) {
+        return Some(strong > weak);
+    }
+    example.evidence.preferences.iter().find_map(|p| match (&p.model_a, &p.model_b) {
+        (a, b) if a == pair.strong() && b == pair.weak() => Some(p.winner == Winner::A),
+        (a, b) if a == pair.weak() && b == pair.strong() => Some(p.winner == Winner::B),
+        _ => None,
+    })
+}
+
+/// Held-out scores of one pair with their labels and weights.
+#[derive(Debug, Default)]
+pub struct HeldOut {
+    /// Raw win scores.
+    pub scores: Vec<Score>,
+    /// Whether strong was strictly better.
+    pub labels: Vec<bool>,
+    /// Sample weights.
+    pub weights: Vec<f64>,
+}
+
+impl HeldOut {
+    /// Scores every row that says something about the pair.
+    pub fn score(&mut self, classifier: &Classifier, examples: &[Example], rows: &[usize], pair: &ModelPair) {
+        let mut scratch = classifier.scratch();
+        for row in rows {
+            let example = &examples[*row];
+            let Some(label) = label(example, pair) else { continue };
+            classifier.read(&example.query, &mut scratch);
+            if let Some(score) = classifier.win_score(&scratch, pair) {
+                self.scores.push(score);
+                self.labels.push(label);
+                self.weights.push(example.weight);
+            }
+        }
+    }
+
+    /// Fits Platt's map.
+    ///
+    /// # Errors
+    /// When the rows do not carry one.
+    pub fn platt(&self) -> Result<PlattFit, CalibrationError> {
+        PlattScaling::fit(&self.scores, &self.labels, Some(&self.weights))
+    }
+}
+
+/// What cross-fitting needs beside the classifier.
+#[derive(Debug)]
+pub struct Fitting<'a> {
+    /// All rows.
+    pub examples: &'a [Example],
+    /// Their targets.
+    pub prepared: &'a Prepared,
+    /// Rows the classifier was fitted on.
+    pub fit_rows: &'a [usize],
+    /// Rows it was stopped on.
+    pub dev_rows: &'a [usize],
+    /// Rows held out for calibration.
+    pub calibrate_rows: &'a [usize],
+    /// Its network.
+    pub network: &'a NetworkConfig,
+    /// How it was fitted.
+    pub config: &'a FitConfig,
+    /// Where it was fitted.
+    pub device: &'a Device,
+}
+
+impl Fitting<'_> {
+    /// Calibrates each pair on held-out scores.
+    ///
+    /// # Errors
+    /// When a pair has too few held-out rows or one outcome only, or a cross-fit fails.
+    pub fn calibrate(
+        &self,
+        classifier: &Classifier,
+        pairs: &[ModelPair],
+        cross_fit: CrossFit,
+        interrupt: &AtomicBool,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Vec<PairCalibrator>, CalibrateError> {
+        let mut held_out: Vec<HeldOut> = pairs.iter().map(|_| HeldOut::default()).collect();
+        for (held_out, pair) in held_out.iter_mut().zip(pairs) {
+            held_out.score(classifier, self.examples, self.calibrate_rows, pair);
+        }
+        let scarce = held_out.iter().any(|h| h.scores.len() < ENOUGH_ROWS);
+        let folds = match cross_fit {
+            CrossFit::Folds(folds) => folds,
+            CrossFit::Auto if scarce => 5,
+            CrossFit::Auto | CrossFit::Off => 0,
+        };
+        if folds > 0 {
+            self.cross_fit(folds, pairs, &mut held_out, interrupt, say)?;
+        }
+        let map = |(pair, held_out): (&ModelPair, &HeldOut)| {
+            let fit =
+                held_out.platt().map_err(|source| CalibrateError::Pair { pair: pair.clone(), source })?;
+            if fit.inverted {
+                say(&format!(
+                    "{pair}: the score ranks backwards on held-out rows; it is calibrated to the base rate"
+                ));
+            }
+            let (rows, positives) = (fit.rows, fit.positives);
+            Ok(PairCalibrator { pair: pair.clone(), map: fit.map, rows, positives, cross_fit_folds: folds })
+        };
+        pairs.iter().zip(&held_out).map(map).collect()
+    }
+
+    fn cross_fit(
+        &self,
+        folds: usize,
+        pairs: &[ModelPair],
+        held_out: &mut [HeldOut],
+        interrupt: &AtomicBool,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<(), CalibrateError> {
+        let folds = corpus::folds_by_group(self.fit_rows, self.examples, folds, self.config.seed);
+        for (i, fold) in folds.iter().enumerate() {
+            say(&format!("cross-fitting for calibration, fold {} of {}", i + 1, folds.len()));
+            let others: Vec<usize> = folds
+                .iter()
+                .enumerate()
+                .filter(|(j, _)| *j != i)
+                .flat_map(|(_, f)| f.iter().copied())
+                .collect();
+            let (classifier, _) = fit(
+                self.prepared,
+                &others,
+                self.dev_rows,
+                self.network,
+                self.config,
+                self.device,
+                None,
+                interrupt,
+                &mut Silent,
+            )?;
+            for (held_out, pair) in held_out.iter_mut().zip(pairs) {
+                held_out.score(&classifier, self.examples, fold, pair);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! The model card and its reliability diagram: measured figures only, in plain words.
+
+use std::fmt::Write;
+
+use artifact::{Interval, Manifest, PairCalibrator, PairMetrics};
+use evaluation::{ReliabilityBin, reliability_equal_mass};
+
+use crate::measure::Measured;
+
+const BINS: usize = 10;
+
+/// `MODEL_CARD.md` and one `reliability-N.svg` per pair.
+pub(crate) fn card_files(
+    manifest: &Manifest,
+    calibrators: &[PairCalibrator],
+    measured: &[Measured],
+) -> Vec<(String, Vec<u8>)> {
+    let mut files = vec![("MODEL_CARD.md".to_owned(), card(manifest, calibrators).into_bytes())];
+    for (i, (rows, calibrator)) in measured.iter().zip(calibrators).enumerate() {
+        if let Ok(bins) = reliability_equal_mass(&rows.probabilities, &rows.labels, BINS) {
+            let title = calibrator.pair.to_string();
+            files.push((figure(i), reliability_svg(&title, &bins, rows.labels.len()).into_bytes()));
+        }
+    }
+    files
+}
+
+fn figure(i: usize) -> String {
+    format!("reliability-{}.svg", i + 1)
+}
+
+fn card(manifest: &Manifest, calibrators: &[PairCalibrator]) -> String {
+    let mut text = format!("# {}\n\n", manifest.name);
+    if manifest.simulated {
+        let _ = writeln!(text, "> **Simulated outcomes.** {}.\n", capitalised(corpus::starter::DISCLAIMER));
+    }
+    let splits = manifest.data.splits;
+    let _ = writeln!(
+        text,
+        "Version `{}`, calibrator `{}`, trained {}.\n\n\
+         Given a query, this artifact returns P(the strong model's answer is strictly better), calibrated \
+         per pair; a tie means the weak model suffices.\n\n\
+         Made by `{}`.\n\n## Data\n\n\
+         {} rows from {}; fingerprint `{}`. Split by group of near-duplicates: {} fit, {} dev, \
+         {} calibrate, {} test.\n\n## Measured on the test split\n",
+        manifest.version,
+        manifest.calibrator_version,
+        manifest.created,
+        manifest.training["command"].as_str().unwrap_or("training fit"),
+        manifest.data.rows,
+        manifest.data.sources.join(", "),
+        manifest.data.fingerprint,
+        splits.fit,
+        splits.dev,
+        splits.calibrate,
+        splits.test,
+    );
+    for (i, (metrics, calibrator)) in manifest.metrics.pairs.iter().zip(calibrators).enumerate() {
+        pair_section(&mut text, metrics, calibrator, i);
+    }
+    text.push_str(
+        "## What it is not good for\n\n\
+         - Models other than those of the pairs above, or the same models behind another prompt template: \
+         calibrate again on outcomes of your own traffic.\n\
+         - Queries unlike the data: outside it the ranking falls towards chance and the probabilities \
+         towards a wrong base rate.\n\
+         - Promises: the default operating point is a share of calls, not a certificate of quality.\n",
+    );
+    text
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+fn pair_section(text: &mut String, metrics: &PairMetrics, calibrator: &PairCalibrator, i: usize) {
+    let how = match calibrator.cross_fit_folds {
+        0 => "scores of held-out rows".to_owned(),
+        k => format!("held-out scores, {k}-fold cross-fitting included"),
+    };
+    let _ = writeln!(
+        text,
+        "\n### Strong {} over weak {}\n\n\
+         {} test rows, strong strictly better on {:.1} % of them. Platt scaling (slope {:.4}, intercept {:.4}) \
+         on {} {how}. Intervals: 95 %, bootstrap by group.\n",
+        calibrator.pair.strong(),
+        calibrator.pair.weak(),
+        metrics.rows,
+        100.0 * metrics.base_rate,
+        calibrator.map.slope(),
+        calibrator.map.intercept(),
+        calibrator.rows,
+    );
+    text.push_str("| figure | classifier | prompt length | base rate |\n|---|---|---|---|\n");
+    for (key, name) in [
+        ("auroc", "AUROC"),
+        ("apgr", "APGR (full sweep)"),
+        ("brier", "Brier"),
+        ("log_loss", "log loss"),
+        ("ece", "ECE (10 bins of equal mass)"),
+        ("truth_mae", "mean absolute error to the true probability"),
+    ] {
+        let cell =
+            |scorer: &str| metrics.scorers.get(scorer).and_then(|f| f.get(key)).map_or("–".into(), shown);
+        if metrics.scorers.values().any(|f| f.contains_key(key)) {
+            let (own, length, base) = (cell("classifier"), cell("prompt_length"), cell("base_rate"));
+            let _ = writeln!(text, "| {name} | {own} | {length} | {base} |");
+        }
+    }
+    let _ = writeln!(text, "\n{}\n\n![Reliability]({})\n", verdict(metrics), figure(i));
+}
+
+fn shown(figure: &Interval) -> String {
+    format!("{:.4} [{:.4}, {:.4}]", figure.value, figure.lower, figure.upper)
+}
+
+/// Says plainly whether the classifier beats the length of the prompt.
+fn verdict(metrics: &PairMetrics) -> String {
+    let auroc = |scorer: &str| metrics.scorers.get(scorer).and_then(|f| f.get("auroc"));
+    match (auroc("classifier"), auroc("prompt_length")) {
+        (Some(own), Some(length)) if own.lower > length.upper => {
+            "The classifier ranks better than prompt length: the intervals do not meet.".to_owned()
+        }
+        (Some(own), Some(length)) if own.value > length.value => {
+            "The classifier ranks better than prompt length here, but the intervals overlap: on other rows of \
+             this kind it may not."
+                .to_owned()
+        }
+        (Some(_), Some(_)) => {
+            "**Prompt length alone ranks as well as the classifier**: on data like this it buys nothing.".to_owned()
+        }
+        _ => "Prompt length could not be calibrated on these rows, so there is no baseline.".to_owned(),
+    }
+}
+
+/// Observed rate over mean probability, one dot per bin of equal mass with its exact 95 % interval.
+fn reliability_svg(title: &str, bins: &[ReliabilityBin], rows: usize) -> String {
+    const SIDE: f64 = 360.0;
+    const LEFT: f64 = 56.0;
+    const TOP: f64 = 44.0;
+    let x = |p: f64| LEFT + SIDE * p;
+    let y = |p: f64| TOP + SIDE * (1.0 - p);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 440 470\" width=\"440\" height=\"470\" \
+         font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
+         <rect width=\"440\" height=\"470\" fill=\"#fff\"/>\n\
+         <text x=\"{LEFT}\" y=\"18\" font-size=\"13\" font-weight=\"600\" fill=\"#222\">{}</text>\n\
+         <text x=\"{LEFT}\" y=\"34\" fill=\"#666\">{rows} test rows, 10 bins of equal mass, exact 95 % intervals</text>\n",
+        escape(title)
+    );
+    for tick in 0..=5 {
+        let p = f64::from(tick) / 5.0;
+        let _ = writeln!(
+            svg,
+            "<path d=\"M{0:.1} {1:.1}V{2:.1}M{3:.1} {4:.1}H{5:.1}\" stroke=\"#e5e5e5\"/>\
+             <text x=\"{0:.1}\" y=\"{6:.1}\" text-anchor=\"middle\" fill=\"#666\">{p:.1}</text>\
+             <text x=\"{7:.1}\" y=\"{8:.1}\" text-anchor=\"end\" fill=\"#666\">{p:.1}</text>",
+            x(p),
+            y(0.0),
+            y(1.0),
+            x(0.0),
+            y(p),
+            x(1.0),
+            y(0.0) + 18.0,
+            LEFT - 8.0,
+            y(p) + 4.0,
+        );
+    }
+    let _ = writeln!(
+        svg,
+        "<path d=\"M{:.1} {:.1}L{:.1} {:.1}\" stroke=\"#999\" stroke-dasharray=\"4 4\"/>",
+        x(0.0),
+        y(0.0),
+        x(1.0),
+        y(1.0)
+    );
+    for bin in bins {
+        let (at, seen) = (x(bin.mean_probability), y(bin.observed_rate));
+        let (low, high) = (y(bin.interval_lower), y(bin.interval_upper));
+        let _ = writeln!(
+            svg,
+            "<path d=\"M{at:.1} {low:.1}V{high:.1}M{0:.1} {low:.1}H{1:.1}M{0:.1} {high:.1}H{1:.1}\" \
+             stroke=\"#1f5fbf\" stroke-width=\"1.5\"/>\
+             <circle cx=\"{at:.1}\" cy=\"{seen:.1}\" r=\"4\" fill=\"#1f5fbf\"/>",
+            at - 3.0,
+            at + 3.0
+        );
+    }
+    let _ = writeln!(
+        svg,
+        "<text x=\"{:.1}\" y=\"450\" text-anchor=\"middle\" fill=\"#222\">calibrated win probability</text>\n\
+         <text transform=\"translate(16 {:.1}) rotate(-90)\" text-anchor=\"middle\" fill=\"#222\">observed rate</text>\n</svg>",
+        x(0.5),
+        y(0.5)
+    );
+    svg
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,176 @@
+//! `training cross-validate`: every row scored by a classifier that never saw its fold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use classifier::NetworkConfig;
+use corpus::Example;
+use evaluation::bootstrap::percentile_interval;
+use evaluation::{auroc, routing};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use types::ModelPair;
+
+use super::fit::TuningArgs;
+use super::{DataArgs, Loaded, PairArgs};
+use crate::calibrate::label;
+use crate::fit::{Prepared, Silent, fit};
+use crate::measure::prompt_length;
+use crate::pipeline::models_of;
+
+/// Cross-validate by the folds the data prescribes (field `fold`), or by group.
+#[derive(Debug, Clone, Args)]
+pub struct CrossValidateArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    pairs: PairArgs,
+    /// Folds by group where the data prescribes none.
+    #[arg(long, default_value_t = 10)]
+    folds: usize,
+    /// Report figures by the values of this slice key (such as task).
+    #[arg(long, value_name = "KEY")]
+    by: Option<String>,
+    /// Fit a classifier for each value of `--by` instead of one for all.
+    #[arg(long, requires = "by")]
+    separately: bool,
+    #[command(flatten)]
+    tuning: TuningArgs,
+}
+
+impl CrossValidateArgs {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When the data is refused or a fit fails.
+    pub fn run(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
+        let Loaded { mut examples, simulated, .. } = self.data.load(say)?;
+        let pairs = self.pairs.pairs(simulated)?;
+        let pair = pairs.first().context("no pair")?;
+        corpus::check_pair(&examples, pair, crate::fit::MINIMUM_ROWS)?;
+        examples.retain(|e| label(e, pair).is_some());
+        let values = self.slice_values(&examples);
+        let mut scores = vec![f64::NAN; examples.len()];
+        if self.separately {
+            for value in &values {
+                let rows: Vec<usize> =
+                    (0..examples.len()).filter(|r| examples[*r].has_slice(value)).collect();
+                let part: Vec<Example> = rows.iter().map(|r| examples[*r].clone()).collect();
+                for (row, score) in rows.iter().zip(self.out_of_fold(&part, pair, say)?) {
+                    scores[*row] = score;
+                }
+            }
+        } else {
+            scores = self.out_of_fold(&examples, pair, say)?;
+        }
+        say(&format!("{pair}, every row scored by a classifier that never saw its fold"));
+        report("all", &(0..examples.len()).collect::<Vec<_>>(), &examples, &scores, pair, say);
+        for value in &values {
+            let rows: Vec<usize> = (0..examples.len()).filter(|r| examples[*r].has_slice(value)).collect();
+            report(value, &rows, &examples, &scores, pair, say);
+        }
+        Ok(())
+    }
+
+    fn slice_values(&self, examples: &[Example]) -> BTreeSet<String> {
+        let Some(key) = &self.by else { return BTreeSet::new() };
+        let prefix = format!("{key}:");
+        examples.iter().flat_map(|e| &e.slices).filter(|s| s.starts_with(&prefix)).cloned().collect()
+    }
+
+    fn out_of_fold(
+        &self,
+        examples: &[Example],
+        pair: &ModelPair,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Vec<f64>> {
+        let config = self.tuning.config();
+        let network = NetworkConfig::default();
+        let pairs = std::slice::from_ref(pair);
+        let prepared = Prepared::new(examples, &models_of(pairs), pairs, &network.features, config.tie_value);
+        let device = self.tuning.backend().device()?;
+        let mut scores = vec![f64::NAN; examples.len()];
+        let all: Vec<usize> = (0..examples.len()).collect();
+        let folds = corpus::given_folds(examples).map_or_else(
+            || corpus::folds_by_group(&all, examples, self.folds, config.seed),
+            |given| given.into_values().collect(),
+        );
+        for (i, fold) in folds.iter().enumerate() {
+            let held: BTreeSet<usize> = fold.iter().copied().collect();
+            let rest: Vec<usize> = all.iter().copied().filter(|r| !held.contains(r)).collect();
+            // One twentieth of the other folds, by group, decides when to stop.
+            let mut parts = corpus::folds_by_group(&rest, examples, 20, config.seed);
+            let dev = parts.pop().context("no rows to stop on")?;
+            let fit_rows: Vec<usize> = parts.into_iter().flatten().collect();
+            let (classifier, report) = fit(
+                &prepared,
+                &fit_rows,
+                &dev,
+                &network,
+                &config,
+                &device,
+                None,
+                &AtomicBool::new(false),
+                &mut Silent,
+            )?;
+            let mut scratch = classifier.scratch();
+            for row in fold {
+                classifier.read(&examples[*row].query, &mut scratch);
+                scores[*row] = classifier.win_score(&scratch, pair).map_or(f64::NAN, types::Score::logit);
+            }
+            say(&format!("fold {} of {}: best epoch {}", i + 1, folds.len(), report.best_epoch));
+        }
+        Ok(scores)
+    }
+}
+
+fn report(
+    name: &str,
+    rows: &[usize],
+    examples: &[Example],
+    scores: &[f64],
+    pair: &ModelPair,
+    say: &mut dyn FnMut(&str),
+) {
+    let lengths: Vec<f64> = examples.iter().map(|e| prompt_length(&e.query)).collect();
+    let labels: Vec<bool> = rows.iter().map(|r| label(&examples[*r], pair).unwrap_or(false)).collect();
+    let quality: BTreeMap<usize, (f64, f64)> = rows
+        .iter()
+        .filter_map(|r| {
+            let outcomes = &examples[*r].evidence.outcomes;
+            Some((*r, (*outcomes.get(pair.weak())?, *outcomes.get(pair.strong())?)))
+        })
+        .collect();
+    let groups: Vec<&str> =
+        rows.iter().map(|r| examples[*r].group.as_deref().unwrap_or(&examples[*r].id)).collect();
+    for (scorer, values) in [("classifier", scores), ("prompt length", &lengths[..])] {
+        let pick = |rows: &[usize]| rows.iter().map(|r| values[*r]).collect::<Vec<_>>();
+        let curve = |rows: &[usize]| {
+            let known: Vec<usize> = rows.iter().copied().filter(|r| quality.contains_key(r)).collect();
+            let (weak, strong): (Vec<f64>, Vec<f64>) = known.iter().map(|r| quality[r]).unzip();
+            (pick(&known), weak, strong)
+        };
+        let apgr = |rows: &[usize]| {
+            let (s, weak, strong) = curve(rows);
+            routing::full_sweep(&s, &weak, &strong).ok().map(|c| c.apgr())
+        };
+        let routellm = {
+            let (s, weak, strong) = curve(rows);
+            routing::routellm_curve(&s, &weak, &strong).ok().map(|c| c.apgr())
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let resampled = |sample: &[usize]| apgr(&sample.iter().map(|i| rows[*i]).collect::<Vec<_>>());
+        let interval = percentile_interval(&groups, resampled, 400, 0.95, &mut rng);
+        let shown = |v: Option<f64>| v.map_or("no gap to recover".to_owned(), |v| format!("{v:.4}"));
+        let bounds = interval.map_or(String::new(), |i| format!(" [{:.4}, {:.4}]", i.lower, i.upper));
+        say(&format!(
+            "{name:<14} {scorer:<14} n {:>6}  APGR {}{bounds}  RouteLLM's APGR {}  AUROC {}",
+            rows.len(),
+            shown(apgr(rows)),
+            shown(routellm),
+            shown(auroc(&pick(rows), &labels).ok())
+        ));
+    }
+}

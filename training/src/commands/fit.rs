@@ -1,0 +1,225 @@
+//! `training fit`: from evidence to an artifact.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use classifier::{Backend, NetworkConfig};
+use corpus::Fractions;
+use indicatif::{ProgressBar, ProgressStyle};
+use types::ModelPair;
+
+use super::{DataArgs, Loaded, PairArgs, starter_pairs};
+use crate::calibrate::CrossFit;
+use crate::fit::{FitConfig, Observer, Outcome, Progress};
+use crate::pipeline::{Evidence, Plan, train, write};
+
+/// Fit a classifier, calibrate it, measure it, write the artifact.
+#[derive(Debug, Clone, Args)]
+pub struct FitArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    pairs: PairArgs,
+    /// Folder of the artifact.
+    #[arg(long, short = 'o', default_value = "models/starter", value_name = "FOLDER")]
+    out: PathBuf,
+    #[command(flatten)]
+    tuning: TuningArgs,
+    /// Calibrate also on cross-fitted scores: auto, off, or a number of folds.
+    #[arg(long, default_value = "auto", value_parser = cross_fit, value_name = "FOLDS")]
+    cross_fit: CrossFit,
+    /// Save checkpoints here after each epoch and take up a fit that was cut short.
+    #[arg(long, value_name = "FOLDER")]
+    resume: Option<PathBuf>,
+}
+
+/// How the classifier is fitted.
+#[derive(Debug, Clone, Args)]
+pub struct TuningArgs {
+    /// Where to compute: flex (CPU), ndarray (CPU) or wgpu (GPU); the latter two by cargo feature.
+    #[arg(long, default_value = "flex")]
+    backend: Backend,
+    /// Passes over the data at most.
+    #[arg(long, default_value_t = FitConfig::default().epochs)]
+    epochs: usize,
+    /// Rows of a step.
+    #[arg(long, default_value_t = FitConfig::default().batch_rows)]
+    batch_rows: usize,
+    /// Peak learning rate.
+    #[arg(long, default_value_t = FitConfig::default().learning_rate)]
+    learning_rate: f64,
+    /// What a tie is worth for strong, 0 to 0.5.
+    #[arg(long, default_value_t = FitConfig::default().tie_value, value_parser = tie_value)]
+    tie_value: f64,
+    /// Seed of weights, order, dropout and splits: the same seed gives the same bytes on one machine.
+    #[arg(long, default_value_t = FitConfig::default().seed)]
+    seed: u64,
+}
+
+impl TuningArgs {
+    /// The fit these flags describe.
+    pub fn config(&self) -> FitConfig {
+        FitConfig {
+            epochs: self.epochs,
+            batch_rows: self.batch_rows.max(1),
+            learning_rate: self.learning_rate,
+            tie_value: self.tie_value,
+            seed: self.seed,
+            ..FitConfig::default()
+        }
+    }
+
+    /// Where to compute.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+}
+
+fn cross_fit(text: &str) -> Result<CrossFit, String> {
+    match text {
+        "auto" => Ok(CrossFit::Auto),
+        "off" => Ok(CrossFit::Off),
+        _ => match text.parse() {
+            Ok(folds) if folds >= 2 => Ok(CrossFit::Folds(folds)),
+            _ => Err("expected auto, off, or a number of folds of at least 2".to_owned()),
+        },
+    }
+}
+
+fn tie_value(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|v| (0.0..=0.5).contains(v)).ok_or_else(|| "expected 0 to 0.5".to_owned())
+}
+
+impl FitArgs {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When the data is refused, or fitting, measuring or writing fails.
+    pub fn run(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
+        let Loaded { mut examples, sources, simulated } = self.data.load(say)?;
+        let plan = self.plan(simulated)?;
+        let grouping = corpus::group_duplicates(&mut examples);
+        say(&format!(
+            "{} rows in {} groups ({} exact and {} near duplicates)",
+            examples.len(),
+            grouping.groups,
+            grouping.exact,
+            grouping.near
+        ));
+        let interrupt = interrupt_flag()?;
+        let mut bar = Bar::new();
+        let trained = train(&examples, &plan, &interrupt, &mut bar, say)?;
+        bar.finish();
+        let report = &trained.report;
+        say(&match report.outcome {
+            Outcome::Finished => {
+                format!("fitted {} epochs, the best was {}", report.epochs, report.best_epoch)
+            }
+            Outcome::StoppedEarly => {
+                format!("stopped after {} epochs, the best was {}", report.epochs, report.best_epoch)
+            }
+            Outcome::Interrupted => format!(
+                "interrupted: the best state so far (epoch {}) is kept, calibrated and saved",
+                report.best_epoch
+            ),
+        });
+        let evidence = Evidence { examples: &examples, sources, simulated };
+        let manifest = write(&trained, &evidence, &plan, &self.out)?;
+        for pair in &manifest.metrics.pairs {
+            let figure = |scorer: &str, name: &str| pair.scorers.get(scorer)?.get(name).map(|f| f.value);
+            let shown =
+                |scorer: &str, name: &str| figure(scorer, name).map_or("–".into(), |v| format!("{v:.4}"));
+            say(&format!(
+                "{}: AUROC {} (prompt length {}), Brier {} (base rate {}), ECE {} on {} test rows",
+                pair.pair,
+                shown("classifier", "auroc"),
+                shown("prompt_length", "auroc"),
+                shown("classifier", "brier"),
+                shown("base_rate", "brier"),
+                shown("classifier", "ece"),
+                pair.rows
+            ));
+        }
+        say(&format!("wrote {} (version {}); see MODEL_CARD.md there", self.out.display(), manifest.version));
+        if simulated {
+            say(&format!("note: this artifact is {}", corpus::starter::DISCLAIMER));
+        }
+        Ok(())
+    }
+
+    fn plan(&self, simulated: bool) -> Result<Plan> {
+        let name = self.out.file_name().context("--out needs a folder name")?.to_string_lossy().into_owned();
+        let truth_pair: Option<ModelPair> =
+            if simulated { starter_pairs()?.into_iter().next() } else { None };
+        Ok(Plan {
+            name,
+            pairs: self.pairs.pairs(simulated)?,
+            network: NetworkConfig::default(),
+            fit: self.tuning.config(),
+            cross_fit: self.cross_fit,
+            fractions: Fractions { fit: 0.65, dev: 0.05, calibrate: 0.15, test: 0.15 },
+            backend: self.tuning.backend(),
+            checkpoints: self.resume.clone(),
+            truth_pair,
+            command: command_line(),
+        })
+    }
+}
+
+/// The arguments of this process with paths cut to their last part: they go into the manifest.
+fn command_line() -> String {
+    let short = |arg: String| {
+        let file = std::path::Path::new(&arg).file_name().map(|f| f.to_string_lossy().into_owned());
+        if std::path::Path::new(&arg).is_absolute() { file.unwrap_or(arg) } else { arg }
+    };
+    let args: Vec<String> = std::env::args().skip(1).map(short).collect();
+    format!("cargo run --release -p training -- {}", args.join(" ")).trim_end().to_owned()
+}
+
+/// Set by Ctrl-C; a second Ctrl-C ends the process.
+fn interrupt_flag() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let seen = flag.clone();
+    ctrlc::set_handler(move || {
+        if seen.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    })
+    .context("listening for Ctrl-C")?;
+    Ok(flag)
+}
+
+/// A progress bar with loss, AUROC and time left.
+struct Bar {
+    bar: ProgressBar,
+    auroc: f64,
+}
+
+impl Bar {
+    fn new() -> Self {
+        let bar = ProgressBar::new(0);
+        let style = ProgressStyle::with_template("fit {bar:30} {pos}/{len} steps, {msg}, {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar, auroc: f64::NAN }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer for Bar {
+    fn progress(&mut self, progress: &Progress) {
+        self.bar.set_length(progress.steps as u64);
+        self.bar.set_position(progress.step as u64);
+        if let Some((_, auroc)) = progress.dev {
+            self.auroc = auroc;
+        }
+        self.bar.set_message(format!("loss {:.4}, dev AUROC {:.4}", progress.loss, self.auroc));
+    }
+}

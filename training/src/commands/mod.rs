@@ -1,0 +1,130 @@
+//! The subcommands of `training`, one file each.
+
+pub mod cross_validate;
+pub mod evaluate;
+pub mod fit;
+pub mod import;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use corpus::{Corpus, Example, ReadOptions, starter};
+use types::{ModelName, ModelPair};
+
+/// Where evidence comes from.
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    /// Files or folders to read: JSONL (.gz, .zst), CSV, Parquet, or a folder of prompts and outcomes.
+    /// Without any, the embedded starter corpus is used (simulated outcomes).
+    #[arg(long, short = 'd', value_name = "PATH")]
+    pub data: Vec<PathBuf>,
+    /// Rows of the embedded starter corpus.
+    #[arg(long, default_value_t = starter::DEFAULT_ROWS, conflicts_with = "data")]
+    pub starter_rows: usize,
+    /// Seed of the embedded starter corpus.
+    #[arg(long, default_value_t = 1, conflicts_with = "data")]
+    pub starter_seed: u64,
+    /// Keep only rows with this slice tag; several tags of one key mean either (role:train, role:dev).
+    #[arg(long, value_name = "TAG")]
+    pub only: Vec<String>,
+    /// Leave out rows with this slice tag (contaminated:true).
+    #[arg(long, value_name = "TAG")]
+    pub without: Vec<String>,
+    /// Count and report invalid rows instead of stopping at the first.
+    #[arg(long)]
+    pub skip_invalid: bool,
+}
+
+/// Rows and what to call them.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The rows.
+    pub examples: Vec<Example>,
+    /// Names of what was read.
+    pub sources: Vec<String>,
+    /// Whether the outcomes are simulated.
+    pub simulated: bool,
+}
+
+impl DataArgs {
+    /// Reads and selects, telling what was left out and why.
+    ///
+    /// # Errors
+    /// When a file is refused or nothing is left.
+    pub fn load(&self, say: &mut dyn FnMut(&str)) -> Result<Loaded> {
+        let mut loaded = if self.data.is_empty() { self.starter(say) } else { self.files(say)? };
+        let before = loaded.examples.len();
+        loaded.examples = corpus::select(loaded.examples, &self.only, &self.without);
+        if loaded.examples.len() < before {
+            say(&format!("{} of {before} rows selected by slice", loaded.examples.len()));
+        }
+        if loaded.examples.is_empty() {
+            bail!("no row is left: check --data, --only and --without");
+        }
+        Ok(loaded)
+    }
+
+    fn starter(&self, say: &mut dyn FnMut(&str)) -> Loaded {
+        say(&format!("embedded starter corpus, {} rows ({})", self.starter_rows, starter::DISCLAIMER));
+        Loaded {
+            examples: starter::generate(self.starter_rows, self.starter_seed),
+            sources: vec![format!("starter corpus (seed {})", self.starter_seed)],
+            simulated: true,
+        }
+    }
+
+    fn files(&self, say: &mut dyn FnMut(&str)) -> Result<Loaded> {
+        let options = ReadOptions { skip_invalid: self.skip_invalid };
+        let mut loaded = Loaded { examples: Vec::new(), sources: Vec::new(), simulated: false };
+        for path in &self.data {
+            let Corpus { examples, sources, report } = corpus::read(path, &options)?;
+            say(&format!("{}: {} rows kept of {}", path.display(), report.rows_kept, report.rows_read));
+            for (kind, count) in &report.skipped {
+                say(&format!("  skipped {count}: {kind}"));
+            }
+            loaded.simulated |= examples.iter().any(|e| e.has_slice("simulated"));
+            loaded.examples.extend(examples);
+            loaded.sources.extend(sources);
+        }
+        Ok(loaded)
+    }
+}
+
+/// Which models are compared.
+#[derive(Debug, Clone, Args)]
+pub struct PairArgs {
+    /// The dearer model; repeat with --weak for more pairs. The first pair is the default.
+    #[arg(long, value_name = "MODEL", requires = "weak")]
+    pub strong: Vec<String>,
+    /// The cheaper model.
+    #[arg(long, value_name = "MODEL", requires = "strong")]
+    pub weak: Vec<String>,
+}
+
+impl PairArgs {
+    /// The pairs asked for; those of the starter corpus when none is and the data is simulated.
+    ///
+    /// # Errors
+    /// When a pair is incomplete or missing.
+    pub fn pairs(&self, simulated: bool) -> Result<Vec<ModelPair>> {
+        if self.strong.len() != self.weak.len() {
+            bail!("{} --strong and {} --weak: give them in pairs", self.strong.len(), self.weak.len());
+        }
+        if self.strong.is_empty() && simulated {
+            return starter_pairs();
+        }
+        if self.strong.is_empty() {
+            bail!("which models? give --strong MODEL --weak MODEL (the names as the data spells them)");
+        }
+        let pair = |(s, w): (&String, &String)| Ok(ModelPair::new(ModelName::new(s)?, ModelName::new(w)?)?);
+        self.strong.iter().zip(&self.weak).map(pair).collect()
+    }
+}
+
+/// Large over small, the pair whose truth is known, then large over medium.
+pub fn starter_pairs() -> Result<Vec<ModelPair>> {
+    let ladder = starter::ladder()?;
+    let over = |weak: &ModelName| Ok(ModelPair::new(ladder.top().clone(), weak.clone())?);
+    std::iter::once(ladder.cheapest()).chain(ladder.between()).map(over).collect()
+}

@@ -1,0 +1,51 @@
+//! The `training` binary: parses the command line and hands over.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use training::commands::{cross_validate, evaluate, fit, import};
+
+/// Train Rung on your own evidence. Without a subcommand: fit on the embedded starter corpus.
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    fit: fit::FitArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fit a classifier, calibrate it, measure it, write the artifact.
+    Fit(fit::FitArgs),
+    /// Score every row by a classifier that never saw its fold.
+    CrossValidate(cross_validate::CrossValidateArgs),
+    /// Measure an artifact on labelled data it has not seen.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Check data of any accepted format and write it as JSONL.
+    Import(import::ImportArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut say = |line: &str| {
+        // A closed pipe is no reason to lose the artifact.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    };
+    let done = match cli.command {
+        None => cli.fit.run(&mut say),
+        Some(Command::Fit(args)) => args.run(&mut say),
+        Some(Command::CrossValidate(args)) => args.run(&mut say),
+        Some(Command::Evaluate(args)) => args.run(&mut say),
+        Some(Command::Import(args)) => args.run(&mut say),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Examples in, artifact out: group, split, fit, calibrate, choose a threshold, measure, write.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+use artifact::{DataSummary, Draft, Manifest, Metrics, OperatingPoint, PairCalibrator, Splits};
+use classifier::{Backend, Classifier, NetworkConfig};
+use corpus::{Example, Fractions, Split};
+use types::{ModelName, ModelPair, Threshold, WinProbability};
+
+use crate::calibrate::{CrossFit, Fitting};
+use crate::card::card_files;
+use crate::fit::{Checkpoints, FitConfig, FitReport, MINIMUM_ROWS, Observer, Prepared, fit};
+use crate::measure::{Measured, length_map};
+
+/// Share of queries the default operating point sends to strong.
+const DEFAULT_STRONG_CALL_RATE: f64 = 0.5;
+
+/// Everything a training run is told.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Name of the artifact.
+    pub name: String,
+    /// Pairs to serve; the first is the default.
+    pub pairs: Vec<ModelPair>,
+    /// Sizes of the network.
+    pub network: NetworkConfig,
+    /// How it is fitted.
+    pub fit: FitConfig,
+    /// How it is calibrated.
+    pub cross_fit: CrossFit,
+    /// Shares of the splits.
+    pub fractions: Fractions,
+    /// Where it is fitted.
+    pub backend: Backend,
+    /// Folder of checkpoints; a fit found there is taken up.
+    pub checkpoints: Option<PathBuf>,
+    /// The pair whose true win probability the rows carry, for simulated data.
+    pub truth_pair: Option<ModelPair>,
+    /// The command that makes this artifact again.
+    pub command: String,
+}
+
+/// What was trained, before it is written.
+#[derive(Debug)]
+pub struct Trained {
+    /// The classifier.
+    pub classifier: Classifier,
+    /// How its fit went.
+    pub report: FitReport,
+    /// One map per pair.
+    pub calibrators: Vec<PairCalibrator>,
+    /// Rows by split.
+    pub split: Split,
+}
+
+/// Rows and where they came from.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    /// The rows, grouped.
+    pub examples: &'a [Example],
+    /// Names of what was read.
+    pub sources: Vec<String>,
+    /// Whether outcomes are simulated.
+    pub simulated: bool,
+}
+
+/// The models of the pairs, each once, in the order they are first named.
+pub fn models_of(pairs: &[ModelPair]) -> Vec<ModelName> {
+    let mut models: Vec<ModelName> = Vec::new();
+    for model in pairs.iter().flat_map(|p| [p.weak(), p.strong()]) {
+        if !models.contains(model) {
+            models.push(model.clone());
+        }
+    }
+    models
+}
+
+/// Fits and calibrates.
+///
+/// # Errors
+/// When a pair is refused, or fitting or calibrating fails.
+pub fn train(
+    examples: &[Example],
+    plan: &Plan,
+    interrupt: &AtomicBool,
+    observer: &mut dyn Observer,
+    say: &mut dyn FnMut(&str),
+) -> Result<Trained> {
+    for pair in &plan.pairs {
+        corpus::check_pair(examples, pair, MINIMUM_ROWS)?;
+    }
+    let split = corpus::split_by_group(examples, plan.fractions, plan.fit.seed);
+    let models = models_of(&plan.pairs);
+    let prepared = Prepared::new(examples, &models, &plan.pairs, &plan.network.features, plan.fit.tie_value);
+    let device = plan.backend.device()?;
+    let checkpoints = plan.checkpoints.as_deref().map(Checkpoints::new);
+    let (classifier, report) = fit(
+        &prepared,
+        &split.fit,
+        &split.dev,
+        &plan.network,
+        &plan.fit,
+        &device,
+        checkpoints.as_ref(),
+        interrupt,
+        observer,
+    )?;
+    let fitting = Fitting {
+        examples,
+        prepared: &prepared,
+        fit_rows: &split.fit,
+        dev_rows: &split.dev,
+        calibrate_rows: &split.calibrate,
+        network: &plan.network,
+        config: &plan.fit,
+        device: &device,
+    };
+    // An interrupted fit is still calibrated, on the held-out split alone.
+    let interrupted = interrupt.load(std::sync::atomic::Ordering::Relaxed);
+    let cross_fit = if interrupted { CrossFit::Off } else { plan.cross_fit };
+    let calibrators = fitting.calibrate(&classifier, &plan.pairs, cross_fit, interrupt, say)?;
+    Ok(Trained { classifier, report, calibrators, split })
+}
+
+/// Measures what was trained and writes it as an artifact.
+///
+/// # Errors
+/// When a figure is undefined on the test rows or the folder cannot be written.
+pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &Path) -> Result<Manifest> {
+    let Evidence { examples, sources, simulated } = evidence;
+    let split = &trained.split;
+    let (mut pairs, mut measured) = (Vec::new(), Vec::new());
+    for calibrator in &trained.calibrators {
+        let truth = plan.truth_pair.as_ref();
+        let rows = Measured::new(&trained.classifier, calibrator, examples, &split.test, truth);
+        let length = length_map(examples, &split.calibrate, &calibrator.pair);
+        let base_rate = calibrator.positives as f64 / calibrator.rows as f64;
+        let metrics = rows
+            .metrics(&calibrator.pair, length.as_ref(), base_rate, plan.fit.seed)
+            .with_context(|| format!("measuring {} on {} test rows", calibrator.pair, rows.labels.len()))?;
+        pairs.push(metrics);
+        measured.push(rows);
+    }
+    let default = operating_point(trained, examples)?;
+    let draft = Draft {
+        name: plan.name.clone(),
+        created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        simulated: *simulated,
+        classifier: &trained.classifier,
+        calibrators: trained.calibrators.clone(),
+        default_pair: plan.pairs.first().context("no pair to serve")?.clone(),
+        operating_points: BTreeMap::from([("default".to_owned(), default)]),
+        training: serde_json::json!({
+            "command": plan.command,
+            "fit": plan.fit,
+            "best_epoch": trained.report.best_epoch,
+            "epochs": trained.report.epochs,
+            "backend": plan.backend.to_string(),
+        }),
+        data: DataSummary {
+            fingerprint: corpus::fingerprint(examples),
+            sources: sources.clone(),
+            rows: examples.len(),
+            splits: Splits {
+                fit: split.fit.len(),
+                dev: split.dev.len(),
+                calibrate: split.calibrate.len(),
+                test: split.test.len(),
+            },
+        },
+        metrics: Metrics { pairs },
+    };
+    Ok(draft.write(folder, |manifest| card_files(manifest, &trained.calibrators, &measured))?)
+}
+
+/// The default threshold: the one that sends half of the calibrate rows of the default pair to strong.
+fn operating_point(trained: &Trained, examples: &[Example]) -> Result<OperatingPoint> {
+    let calibrator = trained.calibrators.first().context("no pair is calibrated")?;
+    let mut scratch = trained.classifier.scratch();
+    let mut probability = |row: &usize| {
+        trained.classifier.read(&examples[*row].query, &mut scratch);
+        trained.classifier.win_score(&scratch, &calibrator.pair).map(|s| calibrator.map.apply(s))
+    };
+    let mut all: Vec<WinProbability> = trained.split.calibrate.iter().filter_map(&mut probability).collect();
+    all.sort_by(|a, b| b.get().total_cmp(&a.get()));
+    let strong = (all.len() as f64 * DEFAULT_STRONG_CALL_RATE).round().max(1.0) as usize;
+    let last = all.get(strong - 1).context("no row to choose a threshold on")?;
+    let threshold = Threshold::new(last.get())?;
+    let sent = all.iter().filter(|p| policy::goes_strong(**p, threshold)).count();
+    Ok(OperatingPoint {
+        threshold: threshold.get(),
+        objective: format!("strong-call-rate {DEFAULT_STRONG_CALL_RATE}"),
+        split: "calibrate".to_owned(),
+        rows: all.len(),
+        strong_call_rate: sent as f64 / all.len() as f64,
+        bound_to: String::new(),
+    })
+}
