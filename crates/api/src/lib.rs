@@ -1,1 +1,11 @@
-//! api
+//! The wire contract of `proto/rung/v1` as Rust, generated at build time. Conversions to domain
+//! types live beside the service, in `server`.
+
+/// Package `rung.v1`.
+#[expect(missing_docs, unreachable_pub, reason = "generated")]
+pub mod v1 {
+    tonic::include_proto!("rung.v1");
+
+    /// The compiled descriptors, for server reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("rung.v1");
+}

@@ -1,1 +1,12 @@
-//! server
+//! The gRPC server: wire in, wire out. Configuration, conversions, health, reflection, drain.
+//! What a decision is lives in `router`; nothing here scores or compares.
+
+pub mod cli;
+pub mod config;
+mod convert;
+mod listen;
+mod run;
+mod service;
+mod status;
+
+pub use run::{ServeError, run};

@@ -1,0 +1,175 @@
+//! The command line: `serve`, and `route` for people who want to see one decision.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use router::{Backend, Router, RouterOptions};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use types::{Query, Reason, Threshold};
+
+use crate::config::{Config, ConfigError, LogFormat, Settings};
+
+/// Routes queries to the cheapest model that will hold.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve decisions over gRPC.
+    Serve(ServeArgs),
+    /// Decide one query and print the decision.
+    Route(RouteArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// TOML file; flags and environment win over it.
+    #[arg(long, env = "RUNG_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Args)]
+struct RouteArgs {
+    /// The query.
+    text: String,
+    /// Folder of the artifact.
+    #[arg(long, env = "RUNG_ARTIFACT", default_value = "models/default", value_name = "FOLDER")]
+    artifact: PathBuf,
+    /// Strong when the win probability reaches this, in [0, 1].
+    #[arg(long, conflicts_with = "operating_point")]
+    threshold: Option<f64>,
+    /// A named threshold of the artifact.
+    #[arg(long, default_value = "default")]
+    operating_point: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When the configuration or the artifact is refused or serving fails.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Serve(args) => args.run(),
+            Command::Route(args) => args.run(),
+        }
+    }
+}
+
+impl ServeArgs {
+    fn config(self) -> Result<Config, ConfigError> {
+        let file = self.config.as_deref().map(Settings::from_file).transpose()?.unwrap_or_default();
+        self.settings.over(file).build()
+    }
+
+    fn run(self) -> Result<()> {
+        let config = self.config()?;
+        log_to_stderr(config.log_format);
+        // One thread more than slots: somebody must be free to say no.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.decision_slots + 1)
+            .enable_all()
+            .build()
+            .context("starting the runtime")?;
+        runtime.block_on(serve(&config))
+    }
+}
+
+async fn serve(config: &Config) -> Result<()> {
+    let router = Router::load(&config.artifact, &RouterOptions { backend: config.backend })?;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| config.listen.to_string())?;
+    let info = router.info();
+    if info.simulated {
+        tracing::warn!("this artifact was trained on simulated outcomes: for trying, not for production");
+    }
+    tracing::info!(
+        address = %listener.local_addr()?,
+        artifact = info.name,
+        version = info.version,
+        pair = %info.default_pair,
+        "serving"
+    );
+    let mut terminate = signal(SignalKind::terminate())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    Ok(crate::run(listener, Arc::new(router), config, shutdown).await?)
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RUNG_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+impl RouteArgs {
+    fn run(self) -> Result<()> {
+        let router = Router::load(&self.artifact, &RouterOptions { backend: Backend::Flex })?;
+        let info = router.info();
+        let threshold = match self.threshold {
+            Some(value) => Threshold::new(value)?,
+            None => *info
+                .operating_points
+                .get(&self.operating_point)
+                .with_context(|| format!("no operating point {:?}", self.operating_point))?,
+        };
+        let (query, ladder) = (Query::text(&self.text), info.default_pair.clone().into());
+        let start = Instant::now();
+        let routed = router.route(&query, &ladder, threshold)?;
+        let time_us = start.elapsed().as_secs_f64() * 1e6;
+        let decision = &routed.decision;
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            let json = serde_json::json!({
+                "tier": decision.tier.as_str(),
+                "model": decision.model.as_str(),
+                "win_probability": decision.win_probability.get(),
+                "threshold": threshold.get(),
+                "reason": decision.reason.as_str(),
+                "input_tokens_used": routed.tokens_used,
+                "input_truncated": routed.truncated,
+                "artifact": info.name,
+                "artifact_version": info.version,
+                "simulated": info.simulated,
+                "decision_time_us": time_us,
+            });
+            writeln!(out, "{json}")?;
+        } else {
+            let sign = if decision.reason == Reason::AtOrAboveThreshold { ">=" } else { "<" };
+            writeln!(
+                out,
+                "{} → {}   P(strong is strictly better) = {:.3} {sign} {:.3}   ({} tokens, {time_us:.0} µs, {} {}{})",
+                decision.tier.as_str(),
+                decision.model,
+                decision.win_probability.get(),
+                threshold.get(),
+                routed.tokens_used,
+                info.name,
+                info.version,
+                if info.simulated { ", simulated" } else { "" },
+            )?;
+        }
+        Ok(())
+    }
+}

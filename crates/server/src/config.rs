@@ -1,0 +1,217 @@
+//! Configuration: a TOML file, over it the environment, over that the flags; parsed once, checked
+//! once. A bad file names the key and the line.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use router::Backend;
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Why a configuration was refused. The process exits with 64 (EX_USAGE).
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be; the text names key and line.
+    #[error("{}: {reason}", file.display())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// Key, line and expectation.
+        reason: String,
+    },
+    /// A value out of range.
+    #[error("{key}: expected {expected}, found {found}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What was expected.
+        expected: &'static str,
+        /// What was found.
+        found: String,
+    },
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Settings as flags or environment; each wins over the file.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Address to listen on.
+    #[arg(long, env = "RUNG_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// Folder of the artifact to serve.
+    #[arg(long, env = "RUNG_ARTIFACT", value_name = "FOLDER")]
+    pub artifact: Option<PathBuf>,
+    /// Where to compute: flex, ndarray or wgpu (the latter two by cargo feature).
+    #[arg(long, env = "RUNG_BACKEND")]
+    pub backend: Option<String>,
+    /// Decisions at once; the number of cores by default.
+    #[arg(long, env = "RUNG_DECISION_SLOTS")]
+    pub decision_slots: Option<usize>,
+    /// Requests that may wait for a slot; more are told RESOURCE_EXHAUSTED.
+    #[arg(long, env = "RUNG_QUEUE")]
+    pub queue: Option<usize>,
+    /// Queries of one RouteBatch at most.
+    #[arg(long, env = "RUNG_MAX_BATCH")]
+    pub max_batch: Option<usize>,
+    /// Bytes of one request at most.
+    #[arg(long, env = "RUNG_MAX_REQUEST_BYTES")]
+    pub max_request_bytes: Option<usize>,
+    /// Milliseconds that work in flight may take after SIGTERM.
+    #[arg(long, env = "RUNG_DRAIN_TIMEOUT_MS")]
+    pub drain_timeout_ms: Option<u64>,
+    /// Log lines as text or json.
+    #[arg(long, env = "RUNG_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Log the text of queries; off, since prompts are private.
+    #[arg(long, env = "RUNG_LOG_PROMPTS")]
+    pub log_prompts: Option<bool>,
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Folder of the artifact.
+    pub artifact: PathBuf,
+    /// Where to compute.
+    pub backend: Backend,
+    /// Decisions at once, at least 1.
+    pub decision_slots: usize,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// Queries of one batch at most, at least 1.
+    pub max_batch: usize,
+    /// Bytes of one request at most, at least 1 KiB.
+    pub max_request_bytes: usize,
+    /// How long work in flight may take after a signal.
+    pub drain_timeout: Duration,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Whether queries are logged.
+    pub log_prompts: bool,
+}
+
+impl Settings {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a key is unknown or of the wrong type.
+    pub fn from_file(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Io { file: file.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|e| ConfigError::Malformed { file: file.to_owned(), reason: e.to_string() })
+    }
+
+    /// These settings where they are set, `below` where they are not.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            listen: self.listen.or(below.listen),
+            artifact: self.artifact.or(below.artifact),
+            backend: self.backend.or(below.backend),
+            decision_slots: self.decision_slots.or(below.decision_slots),
+            queue: self.queue.or(below.queue),
+            max_batch: self.max_batch.or(below.max_batch),
+            max_request_bytes: self.max_request_bytes.or(below.max_request_bytes),
+            drain_timeout_ms: self.drain_timeout_ms.or(below.drain_timeout_ms),
+            log_format: self.log_format.or(below.log_format),
+            log_prompts: self.log_prompts.or(below.log_prompts),
+        }
+    }
+
+    /// Checks every value and fills in what is not set.
+    ///
+    /// # Errors
+    /// When a value is out of range; the key is named.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let backend = self.backend.unwrap_or_else(|| Backend::default().to_string());
+        let at_least = |key, value: usize, least: usize, expected| {
+            if value >= least {
+                return Ok(value);
+            }
+            Err(ConfigError::Value { key, expected, found: value.to_string() })
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Config {
+            listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 50051))),
+            artifact: self.artifact.unwrap_or_else(|| PathBuf::from("models/default")),
+            backend: backend.parse().map_err(|_| ConfigError::Value {
+                key: "backend",
+                expected: "flex, ndarray or wgpu",
+                found: backend,
+            })?,
+            decision_slots: at_least(
+                "decision_slots",
+                self.decision_slots.unwrap_or(cores),
+                1,
+                "at least 1",
+            )?,
+            queue: self.queue.unwrap_or(256),
+            max_batch: at_least("max_batch", self.max_batch.unwrap_or(1_024), 1, "at least 1")?,
+            max_request_bytes: at_least(
+                "max_request_bytes",
+                self.max_request_bytes.unwrap_or(4 << 20),
+                1 << 10,
+                "at least 1024",
+            )?,
+            drain_timeout: Duration::from_millis(self.drain_timeout_ms.unwrap_or(10_000)),
+            log_format: self.log_format.unwrap_or_default(),
+            log_prompts: self.log_prompts.unwrap_or(false),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Settings, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rung.toml");
+        std::fs::write(&path, text).unwrap();
+        Settings::from_file(&path)
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let error = file("queue = 3\nqueu = 4\n").unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("queu"), "{error}");
+        let error = file("queue = \"many\"\n").unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("queue"), "{error}");
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_values_are_checked() {
+        let below = file("queue = 3\nmax_batch = 5\nlog_format = \"json\"\n").unwrap();
+        let flags = Settings { queue: Some(9), ..Settings::default() };
+        let config = flags.over(below).build().unwrap();
+        assert_eq!((config.queue, config.max_batch, config.log_format), (9, 5, LogFormat::Json));
+        let bad = Settings { decision_slots: Some(0), ..Settings::default() }.build().unwrap_err();
+        assert_eq!(bad.to_string(), "decision_slots: expected at least 1, found 0");
+        let bad = Settings { backend: Some("gpu".into()), ..Settings::default() }.build().unwrap_err();
+        assert!(bad.to_string().starts_with("backend: expected flex, ndarray or wgpu"));
+    }
+}

@@ -1,0 +1,186 @@
+//! The service: admission, decision, answer. One decision runs where its request arrived.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::v1;
+use api::v1::router_service_server::RouterService;
+use router::{Admission, Router};
+use tokio::time::Instant;
+use tokio_stream::{Stream, StreamExt};
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::convert;
+use crate::status::RequestError;
+
+/// What the service was told about limits and logs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) max_batch: usize,
+    pub(crate) log_prompts: bool,
+}
+
+/// Answers `rung.v1.RouterService`.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    router: Arc<Router>,
+    admission: Arc<Admission>,
+    limits: Limits,
+}
+
+impl Service {
+    pub(crate) fn new(router: Arc<Router>, admission: Arc<Admission>, limits: Limits) -> Self {
+        Self { router, admission, limits }
+    }
+
+    async fn admitted(
+        &self,
+        request: v1::RouteRequest,
+        deadline: Option<Instant>,
+    ) -> Result<v1::RouteResponse, RequestError> {
+        let _permit = self.admission.admit(deadline).await?;
+        self.decide(request)
+    }
+
+    fn decide(&self, request: v1::RouteRequest) -> Result<v1::RouteResponse, RequestError> {
+        let start = Instant::now();
+        let request_id = request.request_id.clone();
+        let labels = request.labels.clone();
+        let info = self.router.info();
+        let asked = convert::asked(request, info)?;
+        let routed = self
+            .router
+            .route(&asked.query, &asked.ladder, asked.threshold)
+            .map_err(|e| RequestError::route(&e, asked.models_field))?;
+        let time_us = start.elapsed().as_secs_f64() * 1e6;
+        let response = convert::response(routed, &asked.source, info, request_id, time_us);
+        tracing::info!(
+            decision_id = response.decision_id,
+            request_id = response.request_id,
+            model = response.model,
+            win_probability = response.win_probability,
+            threshold = response.threshold,
+            threshold_source = response.threshold_source,
+            artifact_version = response.artifact_version,
+            ?labels,
+            time_us,
+            "decided"
+        );
+        if self.limits.log_prompts {
+            tracing::info!(decision_id = response.decision_id, query = ?asked.query, "query");
+        }
+        Ok(response)
+    }
+}
+
+fn item(result: Result<v1::RouteResponse, RequestError>, request_id: String) -> v1::RouteItem {
+    use v1::route_item::Result as Item;
+    let result = match result {
+        Ok(response) => Item::Response(response),
+        Err(error) => Item::Error(v1::RouteError {
+            code: error.code().into(),
+            message: error.to_string(),
+            field: error.field().to_owned(),
+            request_id,
+        }),
+    };
+    v1::RouteItem { result: Some(result) }
+}
+
+/// When the caller stops waiting: the `grpc-timeout` header, read as the specification has it.
+fn deadline(metadata: &MetadataMap) -> Option<Instant> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let amount: u32 = digits.parse().ok()?;
+    let unit = match unit {
+        "H" => Duration::from_secs(3600),
+        "M" => Duration::from_secs(60),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    Instant::now().checked_add(unit.checked_mul(amount)?)
+}
+
+#[tonic::async_trait]
+impl RouterService for Service {
+    async fn route(&self, request: Request<v1::RouteRequest>) -> Result<Response<v1::RouteResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        Ok(Response::new(self.admitted(request.into_inner(), deadline).await?))
+    }
+
+    async fn route_batch(
+        &self,
+        request: Request<v1::RouteBatchRequest>,
+    ) -> Result<Response<v1::RouteBatchResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        let requests = request.into_inner().requests;
+        if requests.len() > self.limits.max_batch {
+            let expected =
+                format!("expected at most {} queries, found {}", self.limits.max_batch, requests.len());
+            return Err(RequestError::invalid("requests", expected).into());
+        }
+        let _permit = self.admission.admit(deadline).await.map_err(RequestError::from)?;
+        let mut items = Vec::with_capacity(requests.len());
+        for request in requests {
+            if deadline.is_some_and(|d| d <= Instant::now()) {
+                return Err(RequestError::from(router::AdmissionError::DeadlineExceeded).into());
+            }
+            let request_id = request.request_id.clone();
+            items.push(item(self.decide(request), request_id));
+            // Other requests get their turn between two decisions of a long batch.
+            tokio::task::yield_now().await;
+        }
+        Ok(Response::new(v1::RouteBatchResponse { items }))
+    }
+
+    type RouteStreamStream = Pin<Box<dyn Stream<Item = Result<v1::RouteItem, Status>> + Send>>;
+
+    async fn route_stream(
+        &self,
+        request: Request<Streaming<v1::RouteRequest>>,
+    ) -> Result<Response<Self::RouteStreamStream>, Status> {
+        let service = self.clone();
+        // One query at a time, pulled as the caller reads: a slow reader holds no slot and no memory.
+        let answers = request.into_inner().then(move |request| {
+            let service = service.clone();
+            async move {
+                let request = request?;
+                let request_id = request.request_id.clone();
+                Ok(item(service.admitted(request, None).await, request_id))
+            }
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn get_info(
+        &self,
+        _: Request<v1::GetInfoRequest>,
+    ) -> Result<Response<v1::GetInfoResponse>, Status> {
+        Ok(Response::new(convert::info(self.router.info())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_grpc_has_them() {
+        let at = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            deadline(&metadata).map(|d| d.saturating_duration_since(Instant::now()))
+        };
+        let seconds = |text| at(text).map(|d| d.as_secs_f64().round() as u64);
+        assert_eq!((seconds("2H"), seconds("3M"), seconds("5S")), (Some(7200), Some(180), Some(5)));
+        assert_eq!(seconds("4000m"), Some(4));
+        for bad in ["", "S", "5", "5x", "-5S", "99999999999S"] {
+            assert_eq!(at(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The one place where an error becomes a gRPC status. A wrong request names its field in the
+//! `google.rpc.BadRequest` details.
+
+use router::{AdmissionError, RouteError};
+use thiserror::Error;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Why a request was not answered with a decision.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub(crate) enum RequestError {
+    /// A field that does not hold what it should.
+    #[error("{field}: {expected}")]
+    Invalid { field: &'static str, expected: String },
+    /// Turned away before work.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+}
+
+impl RequestError {
+    pub(crate) fn invalid(field: &'static str, expected: impl Into<String>) -> Self {
+        Self::Invalid { field, expected: expected.into() }
+    }
+
+    /// A model or pair that the artifact cannot speak of; `field` is where the request named it.
+    pub(crate) fn route(error: &RouteError, field: &'static str) -> Self {
+        Self::invalid(field, error.to_string())
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Invalid { .. } => Code::InvalidArgument,
+            Self::Admission(AdmissionError::QueueFull { .. }) => Code::ResourceExhausted,
+            Self::Admission(AdmissionError::DeadlineExceeded) => Code::DeadlineExceeded,
+        }
+    }
+
+    /// The field that is wrong, where one is.
+    pub(crate) fn field(&self) -> &'static str {
+        match self {
+            Self::Invalid { field, .. } => field,
+            Self::Admission(_) => "",
+        }
+    }
+}
+
+impl From<RequestError> for Status {
+    fn from(error: RequestError) -> Self {
+        match &error {
+            RequestError::Invalid { field, expected } => {
+                let details = ErrorDetails::with_bad_request_violation(*field, expected.clone());
+                Self::with_error_details(error.code(), error.to_string(), details)
+            }
+            RequestError::Admission(_) => Self::new(error.code(), error.to_string()),
+        }
+    }
+}
