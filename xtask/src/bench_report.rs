@@ -23,13 +23,16 @@ struct Bench {
 }
 
 pub(crate) fn run() -> Result<()> {
-    let folder = root().join(std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into())).join("criterion");
+    let folder =
+        root().join(std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into())).join("criterion");
     let mut benches = Vec::new();
     collect(&folder, &mut benches).with_context(|| "no measurements: run `cargo bench -p benches` first")?;
     if benches.is_empty() {
         bail!("no measurements: run `cargo bench -p benches` first");
     }
-    benches.sort_by(|a, b| (&a.group, number(&a.parameter), &a.function).cmp(&(&b.group, number(&b.parameter), &b.function)));
+    benches.sort_by(|a, b| {
+        (&a.group, number(&a.parameter), &a.function).cmp(&(&b.group, number(&b.parameter), &b.function))
+    });
     let report = report(&benches, &machine()?);
     fs::create_dir_all(root().join("docs"))?;
     fs::write(root().join("docs/benchmarks.md"), report)?;
@@ -80,7 +83,8 @@ fn read(folder: &Path) -> Result<Bench> {
 
 fn machine() -> Result<String> {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find_map(|l| l.strip_prefix("model name")?.split(": ").nth(1)).unwrap_or("unknown");
+    let model =
+        cpus.lines().find_map(|l| l.strip_prefix("model name")?.split(": ").nth(1)).unwrap_or("unknown");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let commit = output(&["git", "rev-parse", "--short", "HEAD"])?;
     let rustc = output(&["rustc", "--version"])?;
@@ -98,7 +102,10 @@ fn report(benches: &[Bench], machine: &str) -> String {
         groups.entry(&bench.group).or_default().push(bench);
     }
     for (group, rows) in groups {
-        let _ = write!(text, "\n## {group}\n\n| bench | parameter | p50 | p99 | ratio to echo |\n|---|---|---|---|---|\n");
+        let _ = write!(
+            text,
+            "\n## {group}\n\n| bench | parameter | p50 | p99 | ratio to echo |\n|---|---|---|---|---|\n"
+        );
         for bench in &rows {
             let echo = rows.iter().find(|b| b.function == "echo" && b.parameter == bench.parameter);
             let ratio = match echo {
@@ -133,7 +140,8 @@ mod tests {
             p50_ns,
             p99_ns: 2.0 * p50_ns,
         };
-        let benches = [bench("echo", "1", 100_000.0), bench("route", "1", 130_000.0), bench("route", "8", 9.0)];
+        let benches =
+            [bench("echo", "1", 100_000.0), bench("route", "1", 130_000.0), bench("route", "8", 9.0)];
         let text = report(&benches, "somewhere");
         assert!(text.contains("| route | 1 | 130.0 µs | 260.0 µs | 1.30 |"), "{text}");
         assert!(text.contains("| route | 8 | 9 ns | 18 ns | – |"), "{text}");

@@ -9,7 +9,8 @@ use crate::run::{command, step, tell};
 
 const ARTIFACT: &str = "models/starter";
 const EASY: &str = "What are your opening hours on Sunday?";
-const HARD: &str = "Prove that there are infinitely many primes congruent to 3 modulo 4 and justify every step.";
+const HARD: &str =
+    "Prove that there are infinitely many primes congruent to 3 modulo 4 and justify every step.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -37,8 +38,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut server = serve(&args.listen)?;
     for question in [EASY, HARD] {
         tell(&format!("\n> {question}"));
-        let words =
-            ["cargo", "run", "--quiet", "--release", "-p", "server", "--", "route", "--artifact", ARTIFACT, question];
+        let words = [
+            "cargo",
+            "run",
+            "--quiet",
+            "--release",
+            "-p",
+            "server",
+            "--",
+            "route",
+            "--artifact",
+            ARTIFACT,
+            question,
+        ];
         let status = command(&words).status().context("asking the router")?;
         if !status.success() {
             bail!("the router gave no decision: {status}");

@@ -21,7 +21,15 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     (
         "training",
         Some(&[
-            "types", "features", "classifier", "calibration", "policy", "evaluation", "corpus", "artifact", "router",
+            "types",
+            "features",
+            "classifier",
+            "calibration",
+            "policy",
+            "evaluation",
+            "corpus",
+            "artifact",
+            "router",
         ]),
     ),
     ("benches", None),
@@ -29,10 +37,8 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
 ];
 
 /// Libraries that only some rooms may name.
-const RESERVED: &[(&str, &[&str])] = &[
-    ("burn", &["classifier", "training", "router", "benches"]),
-    ("tonic", &["api", "server", "benches"]),
-];
+const RESERVED: &[(&str, &[&str])] =
+    &[("burn", &["classifier", "training", "router", "benches"]), ("tonic", &["api", "server", "benches"])];
 
 /// A dependency of a workspace member that is compiled into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,8 +93,12 @@ mod tests {
     #[test]
     fn a_broken_arrow_is_found() {
         let members: Vec<String> = ["types", "policy", "server", "newcomer"].map(str::to_owned).into();
-        let arrows =
-            [arrow("policy", "types"), arrow("types", "server"), arrow("policy", "burn"), arrow("server", "tonic")];
+        let arrows = [
+            arrow("policy", "types"),
+            arrow("types", "server"),
+            arrow("policy", "burn"),
+            arrow("server", "tonic"),
+        ];
         assert_eq!(
             judge(&members, &arrows),
             [
