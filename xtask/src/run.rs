@@ -26,9 +26,13 @@ pub(crate) fn command(words: &[&str]) -> Command {
 
 /// Runs a program and fails when it does.
 pub(crate) fn step(words: &[&str]) -> Result<()> {
-    let line = words.join(" ");
+    run_shown(&mut command(words), &words.join(" "))
+}
+
+/// Runs a prepared command, shown as `line`, and fails when it does.
+pub(crate) fn run_shown(command: &mut Command, line: &str) -> Result<()> {
     tell(&format!("+ {line}"));
-    let status = command(words).status().with_context(|| line.clone())?;
+    let status = command.status().with_context(|| line.to_owned())?;
     if !status.success() {
         bail!("`{line}` failed: {status}");
     }
@@ -44,11 +48,27 @@ pub(crate) fn works(words: &[&str]) -> bool {
 
 /// What a program prints.
 pub(crate) fn output(words: &[&str]) -> Result<String> {
-    let output = command(words).output().with_context(|| words.join(" "))?;
+    let line = words.join(" ");
+    let output = command(words).stderr(Stdio::inherit()).output().with_context(|| line.clone())?;
+    if !output.status.success() {
+        bail!("`{line}` failed: {}", output.status);
+    }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Whether this is a CI run, where nothing may be left out silently.
 pub(crate) fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|v| v == "true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_an_error_that_names_it() {
+        assert!(step(&["false", "--why"]).unwrap_err().to_string().contains("false --why"));
+        assert!(output(&["false"]).is_err());
+        assert_eq!(output(&["echo", "rung"]).unwrap(), "rung");
+    }
 }

@@ -36,7 +36,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("xtask", None),
 ];
 
-/// Libraries that only some rooms may name.
+/// Libraries that only some rooms may name, with their families: `tonic` stands for `tonic-health` too.
 const RESERVED: &[(&str, &[&str])] =
     &[("burn", &["classifier", "training", "router", "benches"]), ("tonic", &["api", "server", "benches"])];
 
@@ -69,12 +69,16 @@ fn judge(members: &[String], arrows: &[Arrow]) -> Vec<String> {
         if members.contains(to) && allowed.is_some_and(|allowed| !allowed.contains(&to.as_str())) {
             findings.push(format!("architecture: {from} must not depend on {to}"));
         }
-        let reserved = RESERVED.iter().find(|(library, _)| to == library);
+        let reserved = RESERVED.iter().find(|(library, _)| of_family(to, library));
         if reserved.is_some_and(|(_, rooms)| !rooms.contains(&from.as_str())) {
             findings.push(format!("architecture: {from} must not name {to}"));
         }
     }
     findings
+}
+
+fn of_family(name: &str, library: &str) -> bool {
+    name.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 #[cfg(test)]
@@ -98,6 +102,8 @@ mod tests {
             arrow("types", "server"),
             arrow("policy", "burn"),
             arrow("server", "tonic"),
+            arrow("types", "tonic-types"),
+            arrow("types", "burnish"),
         ];
         assert_eq!(
             judge(&members, &arrows),
@@ -105,6 +111,7 @@ mod tests {
                 "architecture: newcomer has no row in the table of arrows",
                 "architecture: types must not depend on server",
                 "architecture: policy must not name burn",
+                "architecture: types must not name tonic-types",
             ]
         );
     }
