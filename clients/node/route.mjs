@@ -8,10 +8,14 @@ const definition = loader.loadSync("rung/v1/router.proto", { includeDirs: [proto
 const { rung } = grpc.loadPackageDefinition(definition);
 
 const [address, text] = process.argv.slice(2);
+if (text === undefined) {
+  console.error("usage: node route.mjs ADDRESS TEXT");
+  process.exit(64);
+}
 const client = new rung.v1.RouterService(address, grpc.credentials.createInsecure());
 client.Route({ text }, { deadline: Date.now() + 10_000 }, (error, decision) => {
   if (error) {
-    console.error(error.message);
+    console.error(`${grpc.status[error.code]}: ${error.details}`);
     process.exitCode = 1;
   } else {
     const { win_probability, tier, model } = decision;
