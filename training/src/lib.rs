@@ -6,3 +6,5 @@ pub mod commands;
 pub mod fit;
 pub mod measure;
 pub mod pipeline;
+
+pub use classifier::NetworkConfig;

@@ -2,7 +2,7 @@
 //! types live beside the service, in `server`.
 
 /// Package `rung.v1`.
-#[expect(missing_docs, unreachable_pub, reason = "generated")]
+#[expect(missing_docs, unreachable_pub, unused_qualifications, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("rung.v1");
 

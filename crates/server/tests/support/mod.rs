@@ -1,0 +1,92 @@
+//! A small trained artifact and a real server on a free port.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "shared by test binaries that use different parts"
+)]
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+
+use api::v1::router_service_client::RouterServiceClient;
+use corpus::{Fractions, starter};
+use router::{Backend, Router, RouterOptions};
+use server::config::{Config, Settings};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+use training::calibrate::CrossFit;
+use training::fit::{FitConfig, Silent};
+use training::pipeline::{Evidence, Plan, train, write};
+
+/// The folder of an artifact trained on a small starter corpus, once per test binary.
+pub fn artifact() -> PathBuf {
+    static FOLDER: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    FOLDER
+        .get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let artifact = folder.path().join("small");
+            let mut examples = starter::generate(1_500, 5);
+            corpus::group_duplicates(&mut examples);
+            let plan = Plan {
+                name: "small".into(),
+                pairs: training::commands::starter_pairs().unwrap(),
+                network: classifier_config(),
+                fit: FitConfig { epochs: 3, ..FitConfig::default() },
+                cross_fit: CrossFit::Off,
+                fractions: Fractions { fit: 0.6, dev: 0.1, calibrate: 0.15, test: 0.15 },
+                backend: Backend::Flex,
+                checkpoints: None,
+                truth_pair: None,
+                command: "a test".into(),
+            };
+            let trained = train(&examples, &plan, &AtomicBool::new(false), &mut Silent, &mut |_| {}).unwrap();
+            let evidence =
+                Evidence { examples: &examples, sources: vec!["starter corpus".into()], simulated: true };
+            write(&trained, &evidence, &plan, &artifact).unwrap();
+            (folder, artifact)
+        })
+        .1
+        .clone()
+}
+
+fn classifier_config() -> training::NetworkConfig {
+    training::NetworkConfig { latent: 4, token_dim: 8, hidden: 16, ..Default::default() }
+}
+
+/// A router over [`artifact`].
+pub fn router() -> Arc<Router> {
+    Arc::new(Router::load(&artifact(), &RouterOptions::default()).unwrap())
+}
+
+/// A running server; dropped, it stops.
+pub struct Running {
+    pub address: String,
+    pub stop: Option<oneshot::Sender<()>>,
+    pub served: JoinHandle<Result<(), server::ServeError>>,
+}
+
+/// Serves on a free port.
+pub async fn serve(settings: Settings) -> Running {
+    let config: Config = settings.build().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (stop, stopped) = oneshot::channel();
+    let router = router();
+    let served = tokio::spawn(async move {
+        server::run(listener, router, &config, async {
+            let _ = stopped.await;
+        })
+        .await
+    });
+    Running { address, stop: Some(stop), served }
+}
+
+impl Running {
+    pub async fn client(&self) -> RouterServiceClient<Channel> {
+        RouterServiceClient::connect(format!("http://{}", self.address)).await.unwrap()
+    }
+}
