@@ -92,8 +92,9 @@ impl Artifact {
             self.classifier.read(query, &mut scratch);
             for (calibrator, stored) in self.calibrators.iter().zip(&stored.win_probabilities) {
                 let found = self.win_probability(&scratch, calibrator).map_or(f64::NAN, WinProbability::get);
-                // Written so that NaN fails too.
-                if !((found - stored[index]).abs() <= PROBE_TOLERANCE) {
+                // NaN is not close to anything.
+                let close = (found - stored[index]).abs() <= PROBE_TOLERANCE;
+                if !close {
                     return Err(ArtifactError::ProbeMismatch { file, index, stored: stored[index], found });
                 }
             }

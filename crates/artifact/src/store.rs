@@ -9,7 +9,7 @@ use calibration::PlattScaling;
 use classifier::Classifier;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use types::ModelPair;
+use types::{ModelPair, WinProbability};
 
 use crate::ArtifactError;
 use crate::load::win_probability;
@@ -116,7 +116,8 @@ impl Draft<'_> {
         let mut of_pair = |c: &PairCalibrator| {
             let probability = |query| {
                 self.classifier.read(query, &mut scratch);
-                win_probability(self.classifier, &scratch, &c.pair, &c.map).map_or(f64::NAN, |p| p.get())
+                win_probability(self.classifier, &scratch, &c.pair, &c.map)
+                    .map_or(f64::NAN, WinProbability::get)
             };
             queries.iter().map(probability).collect()
         };

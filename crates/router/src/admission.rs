@@ -94,30 +94,20 @@ mod tests {
     async fn beyond_slots_and_queue_the_answer_is_no() {
         let admission = Admission::new(1, 1);
         let first = admission.admit(None).await.unwrap();
-        let (second, third) = tokio::join!(
-            async {
-                let waiting = admission.admit(None);
-                tokio::pin!(waiting);
-                // One poll puts it into the queue; the slot frees only after the third was refused.
-                assert!(futures_poll(&mut waiting).await);
-                waiting
-            },
-            async {
-                tokio::task::yield_now().await;
-                admission.admit(None).await
-            }
-        );
+        let mut second = Box::pin(admission.admit(None));
+        // One poll puts it into the queue; the slot frees only after the third was refused.
+        assert!(is_pending(&mut second).await);
+        let third = admission.admit(None).await;
         assert_eq!(third.err(), Some(AdmissionError::QueueFull { slots: 1, queue: 1 }));
         drop(first);
         assert!(second.await.is_ok());
         assert!(admission.admit(None).await.is_ok(), "every slot is free again");
     }
 
-    /// Polls once; true while the future is still waiting.
-    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> bool {
+    /// Polls once.
+    async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
         std::future::poll_fn(|cx| {
-            let pending = std::pin::Pin::new(&mut *future).poll(cx).is_pending();
-            std::task::Poll::Ready(pending)
+            std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())
         })
         .await
     }

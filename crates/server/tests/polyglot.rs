@@ -1,4 +1,5 @@
 //! Rust, Python and Node ask the same server and must read the same number, bit for bit.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod support;
 

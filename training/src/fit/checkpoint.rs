@@ -44,7 +44,7 @@ impl Checkpoints {
         self.folder.join(name)
     }
 
-    fn error(&self, name: &str, reason: impl ToString) -> FitError {
+    fn error(&self, name: &str, reason: &dyn ToString) -> FitError {
         FitError::Checkpoint { file: self.file(name), reason: reason.to_string() }
     }
 
@@ -58,23 +58,24 @@ impl Checkpoints {
     ) -> Result<(), FitError> {
         let slot = format!("epoch-{}", position.next_epoch);
         let folder = self.file(&slot);
-        std::fs::create_dir_all(&folder).map_err(|e| self.error(&slot, e))?;
+        std::fs::create_dir_all(&folder).map_err(|e| self.error(&slot, &e))?;
         let save = |name: &str, record: ModuleRecord| {
-            record.save(folder.join(name)).map_err(|e| self.error(name, format!("{e:?}")))
+            record.save(folder.join(name)).map_err(|e| self.error(name, &format!("{e:?}")))
         };
         save("current", current.clone().into_record())?;
         save("best", best.clone().into_record())?;
-        optimizer.save(folder.join("optimizer")).map_err(|e| self.error("optimizer", format!("{e:?}")))?;
-        let text = serde_json::to_string_pretty(position).map_err(|e| self.error(&slot, e))?;
-        std::fs::write(folder.join("position.json"), text).map_err(|e| self.error(&slot, e))?;
-        std::fs::write(self.file("newest.tmp"), &slot).map_err(|e| self.error("newest", e))?;
-        std::fs::rename(self.file("newest.tmp"), self.file("newest")).map_err(|e| self.error("newest", e))?;
+        optimizer.save(folder.join("optimizer")).map_err(|e| self.error("optimizer", &format!("{e:?}")))?;
+        let text = serde_json::to_string_pretty(position).map_err(|e| self.error(&slot, &e))?;
+        std::fs::write(folder.join("position.json"), text).map_err(|e| self.error(&slot, &e))?;
+        std::fs::write(self.file("newest.tmp"), &slot).map_err(|e| self.error("newest", &e))?;
+        std::fs::rename(self.file("newest.tmp"), self.file("newest"))
+            .map_err(|e| self.error("newest", &e))?;
         self.remove_older_than(position.next_epoch)
     }
 
     fn remove_older_than(&self, epoch: usize) -> Result<(), FitError> {
         for older in (0..epoch).map(|e| self.file(&format!("epoch-{e}"))).filter(|p| p.exists()) {
-            std::fs::remove_dir_all(&older).map_err(|e| self.error("epoch", e))?;
+            std::fs::remove_dir_all(&older).map_err(|e| self.error("epoch", &e))?;
         }
         Ok(())
     }
@@ -87,23 +88,24 @@ impl Checkpoints {
     ) -> Result<Option<(Model, Model, ModuleOptimizer, Position)>, FitError> {
         let Ok(slot) = std::fs::read_to_string(self.file("newest")) else { return Ok(None) };
         let folder = self.file(slot.trim());
-        let text = std::fs::read_to_string(folder.join("position.json")).map_err(|e| self.error(&slot, e))?;
-        let position = serde_json::from_str(&text).map_err(|e| self.error("position.json", e))?;
+        let text =
+            std::fs::read_to_string(folder.join("position.json")).map_err(|e| self.error(&slot, &e))?;
+        let position = serde_json::from_str(&text).map_err(|e| self.error("position.json", &e))?;
         let load = |name: &str| {
-            ModuleRecord::load(folder.join(name)).map_err(|e| self.error(name, format!("{e:?}")))
+            ModuleRecord::load(folder.join(name)).map_err(|e| self.error(name, &format!("{e:?}")))
         };
         let current = fresh.clone().load_record(load("current")?);
         let best = fresh.load_record(load("best")?);
         let optimizer = optimizer
             .load(folder.join("optimizer"))
-            .map_err(|e| self.error("optimizer", format!("{e:?}")))?;
+            .map_err(|e| self.error("optimizer", &format!("{e:?}")))?;
         Ok(Some((current, best, optimizer, position)))
     }
 
     /// Removes the folder: the fit is done.
     pub(crate) fn clear(&self) -> Result<(), FitError> {
         if self.folder.exists() {
-            std::fs::remove_dir_all(&self.folder).map_err(|e| self.error("", e))?;
+            std::fs::remove_dir_all(&self.folder).map_err(|e| self.error("", &e))?;
         }
         Ok(())
     }
