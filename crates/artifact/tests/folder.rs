@@ -1,0 +1,108 @@
+//! What can happen to a folder on disk: each damage is a typed error that names the file, and a
+//! failed write leaves the old artifact whole.
+#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use artifact::{Artifact, ArtifactError, DataSummary, Draft, Manifest, Metrics, PairCalibrator, Splits};
+use calibration::PlattScaling;
+use classifier::{Abilities, Backend, Classifier, NetworkConfig, NgramTable};
+use corpus::starter;
+use types::ModelPair;
+
+fn pair() -> ModelPair {
+    let ladder = starter::ladder().unwrap();
+    ModelPair::new(ladder.top().clone(), ladder.cheapest().clone()).unwrap()
+}
+
+fn write(folder: &Path, slope: f64) -> Result<Manifest, ArtifactError> {
+    let config = NetworkConfig { latent: 2, token_dim: 4, hidden: 4, ..NetworkConfig::default() };
+    let device = Backend::Flex.device().unwrap();
+    let ngrams: [&[u64]; 1] = [&[3, 5, 8]];
+    let ngrams = NgramTable::fit(ngrams.into_iter(), 1, 8);
+    let (network, abilities) = (config.init(ngrams.len(), &device), Abilities::init(2, 2, &device));
+    let models = vec![pair().weak().clone(), pair().strong().clone()];
+    let classifier = Classifier::new(config, network, abilities, ngrams, models, device);
+    let map = PlattScaling::new(slope, -0.5).unwrap();
+    let calibrators = vec![PairCalibrator { pair: pair(), map, rows: 40, positives: 9, cross_fit_folds: 0 }];
+    let draft = Draft {
+        name: "test".into(),
+        created: "2026-01-01T00:00:00Z".into(),
+        simulated: true,
+        classifier: &classifier,
+        calibrators,
+        default_pair: pair(),
+        operating_points: BTreeMap::new(),
+        training: serde_json::Value::Null,
+        data: DataSummary {
+            fingerprint: String::new(),
+            sources: vec![],
+            rows: 0,
+            splits: Splits { fit: 0, dev: 0, calibrate: 0, test: 0 },
+        },
+        metrics: Metrics { pairs: vec![] },
+    };
+    draft.write(folder, |_| vec![("MODEL_CARD.md".into(), b"# test\n".to_vec())])
+}
+
+fn load(folder: &Path) -> Result<Artifact, ArtifactError> {
+    Artifact::load(folder, Backend::Flex)
+}
+
+fn edit(file: &Path, change: impl FnOnce(String) -> String) {
+    let text = fs::read_to_string(file).unwrap();
+    fs::write(file, change(text)).unwrap();
+}
+
+#[test]
+fn what_is_written_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("a");
+    let manifest = write(&at, 1.0).unwrap();
+    let artifact = load(&at).unwrap();
+    assert_eq!(artifact.manifest(), &manifest);
+    assert_eq!((artifact.default_pair(), artifact.calibrators()[0].rows), (&pair(), 40));
+    let entries = fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(entries, 1, "no staging folder is left behind");
+}
+
+#[test]
+fn every_damage_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("a");
+    for name in ["weights.safetensors", "calibrator.json", "probes.json", "MODEL_CARD.md", "manifest.json"] {
+        write(&at, 1.0).unwrap();
+        let file = at.join(name);
+        let bytes = fs::read(&file).unwrap();
+        fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+        let error = load(&at).unwrap_err();
+        assert!(error.to_string().contains(name), "cut short: {error}");
+        fs::remove_file(&file).unwrap();
+        assert!(load(&at).is_err(), "missing {name}");
+    }
+    write(&at, 1.0).unwrap();
+    edit(&at.join("manifest.json"), |t| t.replace("\"simulated\": true", "\"simulated\": false"));
+    assert!(matches!(load(&at), Err(ArtifactError::WrongHash { file, .. }) if file.ends_with("manifest.json")));
+    write(&at, 1.0).unwrap();
+    edit(&at.join("manifest.json"), |t| {
+        t.replace("\"format_version\": 1", "\"format_version\": 2,\n  \"new_field\": 3")
+    });
+    assert!(matches!(load(&at), Err(ArtifactError::NewerFormat { found: 2, known: 1, .. })));
+    assert!(matches!(load(folder.path()), Err(ArtifactError::NotAnArtifact(_))));
+}
+
+#[test]
+fn a_failed_write_leaves_the_old_artifact_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("a");
+    let old = write(&at, 1.0).unwrap();
+    // A file where the previous artifact is to be put aside, below a name that cannot be a folder.
+    let below_a_file = at.join("manifest.json").join("nested");
+    assert!(matches!(write(&below_a_file, 2.0), Err(ArtifactError::Io { .. })));
+    assert_eq!(load(&at).unwrap().manifest(), &old);
+    let new = write(&at, 2.0).unwrap();
+    assert_ne!(new.calibrator_version, old.calibrator_version);
+    assert_eq!(load(&at).unwrap().manifest(), &new);
+}
