@@ -84,7 +84,9 @@ fn every_damage_names_the_file() {
     }
     write(&at, 1.0).unwrap();
     edit(&at.join("manifest.json"), |t| t.replace("\"simulated\": true", "\"simulated\": false"));
-    assert!(matches!(load(&at), Err(ArtifactError::WrongHash { file, .. }) if file.ends_with("manifest.json")));
+    assert!(
+        matches!(load(&at), Err(ArtifactError::WrongHash { file, .. }) if file.ends_with("manifest.json"))
+    );
     write(&at, 1.0).unwrap();
     edit(&at.join("manifest.json"), |t| {
         t.replace("\"format_version\": 1", "\"format_version\": 2,\n  \"new_field\": 3")

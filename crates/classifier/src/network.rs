@@ -20,13 +20,13 @@ pub struct NetworkConfig {
     pub token_dim: usize,
     /// Width of the hidden layer, at least 1.
     pub hidden: usize,
-    /// Share of hidden and pooled units dropped while training, in [0, 1).
+    /// Share of the pooled token units dropped while training, in [0, 1).
     pub dropout: f64,
 }
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { features: FeatureConfig::default(), latent: 4, token_dim: 24, hidden: 48, dropout: 0.3 }
+        Self { features: FeatureConfig::default(), latent: 4, token_dim: 16, hidden: 32, dropout: 0.5 }
     }
 }
 
@@ -47,7 +47,10 @@ impl NetworkConfig {
             surface_mean: constant(0.0, device),
             surface_scale: constant(1.0, device),
             hidden: LinearConfig::new(pooled, self.hidden).init(device),
-            output: LinearConfig::new(self.hidden, self.latent).init(device),
+            // The deep part starts silent: what it says has been learned.
+            output: LinearConfig::new(self.hidden, self.latent)
+                .with_initializer(Initializer::Zeros)
+                .init(device),
             dropout: DropoutConfig::new(self.dropout).init(),
         }
     }
@@ -94,9 +97,9 @@ impl Network {
         // Standardised features beyond five deviations say no more than five do.
         let surface = surface.clamp(-5.0, 5.0);
         let (mean, max) = self.pool(batch);
-        let pooled = self.dropout.forward(Tensor::cat(vec![mean, max, surface], 1));
-        let hidden = activation::relu(self.hidden.forward(pooled));
-        self.output.forward(self.dropout.forward(hidden))
+        let tokens = self.dropout.forward(Tensor::cat(vec![mean, max], 1));
+        let hidden = activation::relu(self.hidden.forward(Tensor::cat(vec![tokens, surface], 1)));
+        self.output.forward(hidden)
     }
 
     /// Mean and maximum of the token vectors, `[n, token_dim]` each; zero for a row without tokens.

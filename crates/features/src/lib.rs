@@ -9,6 +9,7 @@ mod extract;
 mod hash;
 mod scan;
 mod surface;
+pub mod words;
 
 pub use extract::{Extractor, FeatureConfig, Features};
 pub use surface::{SURFACE_LEN, SURFACE_NAMES};

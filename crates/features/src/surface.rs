@@ -1,8 +1,8 @@
 //! Surface features: what the shape of a query says before any word is understood
 //! (methods section 10; all O(length), no model).
 
-use crate::hash::WordHash;
 use crate::scan::{Class, Token};
+use crate::words::{CONSTRAINT, REASONING};
 
 /// Number of surface features.
 pub const SURFACE_LEN: usize = 26;
@@ -25,7 +25,7 @@ pub const SURFACE_NAMES: [&str; SURFACE_LEN] = [
     "log_commas",
     "log_list_items",
     "log_constraint_words",
-    "log_hard_words",
+    "log_reasoning_words",
     "uppercase_word_share",
     "log_roman_numerals",
     "non_ascii_share",
@@ -37,48 +37,6 @@ pub const SURFACE_NAMES: [&str; SURFACE_LEN] = [
     "has_system_prompt",
     "log_system_bytes",
 ];
-
-/// Words that narrow what a good answer may be.
-const CONSTRAINT: [u64; 16] = sorted([
-    "must", "only", "exactly", "except", "not", "each", "every", "without", "least", "most", "never", "all",
-    "none", "both", "unless", "neither",
-]);
-
-/// Words that ask for reasoning rather than recall.
-const HARD: [u64; 16] = sorted([
-    "prove",
-    "derive",
-    "explain",
-    "compute",
-    "calculate",
-    "determine",
-    "analyze",
-    "compare",
-    "why",
-    "suppose",
-    "assume",
-    "optimal",
-    "algorithm",
-    "theorem",
-    "evaluate",
-    "step",
-]);
-
-const fn sorted(words: [&str; 16]) -> [u64; 16] {
-    let mut hashes = [0; 16];
-    let mut i = 0;
-    while i < 16 {
-        let hash = WordHash::text(words[i]);
-        let mut j = i;
-        while j > 0 && hashes[j - 1] > hash {
-            hashes[j] = hashes[j - 1];
-            j -= 1;
-        }
-        hashes[j] = hash;
-        i += 1;
-    }
-    hashes
-}
 
 /// Counts kept while scanning; turned into the row at the end.
 #[derive(Debug, Clone, Default)]
@@ -97,7 +55,7 @@ pub(crate) struct Counts {
     commas: u32,
     list_items: u32,
     constraints: u32,
-    hard: u32,
+    reasoning: u32,
     non_ascii: u32,
     ideographs: u32,
     other_script: u32,
@@ -142,7 +100,7 @@ impl Counts {
         self.word_chars += token.chars;
         self.long_words += u32::from(token.chars >= 9);
         self.constraints += u32::from(CONSTRAINT.binary_search(&token.hash).is_ok());
-        self.hard += u32::from(HARD.binary_search(&token.hash).is_ok());
+        self.reasoning += u32::from(REASONING.binary_search(&token.hash).is_ok());
         let bytes = token.text.as_bytes();
         if bytes[0] >= 0xcd {
             // Lead bytes from here on open scripts other than Latin and its accents.
@@ -187,7 +145,7 @@ impl Counts {
             log(self.commas),
             log(self.list_items),
             log(self.constraints),
-            log(self.hard),
+            log(self.reasoning),
             share(self.uppercase_words, self.words),
             log(self.roman),
             share(self.non_ascii, self.tokens),

@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use classifier::NetworkConfig;
 use corpus::Example;
 use evaluation::bootstrap::percentile_interval;
 use evaluation::{auroc, routing};
@@ -87,7 +86,7 @@ impl CrossValidateArgs {
         say: &mut dyn FnMut(&str),
     ) -> Result<Vec<f64>> {
         let config = self.tuning.config();
-        let network = NetworkConfig::default();
+        let network = self.tuning.network();
         let pairs = std::slice::from_ref(pair);
         let prepared = Prepared::new(examples, &models_of(pairs), pairs, &network.features, config.tie_value);
         let device = self.tuning.backend().device()?;

@@ -49,9 +49,33 @@ pub struct TuningArgs {
     /// Rows of a step.
     #[arg(long, default_value_t = FitConfig::default().batch_rows)]
     batch_rows: usize,
-    /// Peak learning rate.
+    /// Peak learning rate of the deep part.
     #[arg(long, default_value_t = FitConfig::default().learning_rate)]
     learning_rate: f64,
+    /// Peak learning rate of the wide part.
+    #[arg(long, default_value_t = FitConfig::default().wide_learning_rate)]
+    wide_learning_rate: f64,
+    /// L2 penalty on the wide part.
+    #[arg(long, default_value_t = FitConfig::default().l2_wide)]
+    l2_wide: f64,
+    /// Weight of the success loss beside the win loss.
+    #[arg(long, default_value_t = FitConfig::default().success_weight)]
+    success_weight: f64,
+    /// Epochs without a better dev loss before the fit stops.
+    #[arg(long, default_value_t = FitConfig::default().patience)]
+    patience: usize,
+    /// Length of the latent vector.
+    #[arg(long, default_value_t = NetworkConfig::default().latent)]
+    latent: usize,
+    /// Length of a token vector.
+    #[arg(long, default_value_t = NetworkConfig::default().token_dim)]
+    token_dim: usize,
+    /// Width of the hidden layer.
+    #[arg(long, default_value_t = NetworkConfig::default().hidden)]
+    hidden: usize,
+    /// Share of the pooled token units dropped while training, from 0 to below 1.
+    #[arg(long, default_value_t = NetworkConfig::default().dropout, value_parser = dropout)]
+    dropout: f64,
     /// What a tie is worth for strong, 0 to 0.5.
     #[arg(long, default_value_t = FitConfig::default().tie_value, value_parser = tie_value)]
     tie_value: f64,
@@ -67,9 +91,24 @@ impl TuningArgs {
             epochs: self.epochs,
             batch_rows: self.batch_rows.max(1),
             learning_rate: self.learning_rate,
+            wide_learning_rate: self.wide_learning_rate,
+            l2_wide: self.l2_wide,
+            success_weight: self.success_weight,
+            patience: self.patience.max(1),
             tie_value: self.tie_value,
             seed: self.seed,
             ..FitConfig::default()
+        }
+    }
+
+    /// The network these flags describe.
+    pub fn network(&self) -> NetworkConfig {
+        NetworkConfig {
+            latent: self.latent.max(1),
+            token_dim: self.token_dim.max(1),
+            hidden: self.hidden.max(1),
+            dropout: self.dropout,
+            ..NetworkConfig::default()
         }
     }
 
@@ -92,6 +131,10 @@ fn cross_fit(text: &str) -> Result<CrossFit, String> {
 
 fn tie_value(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|v| (0.0..=0.5).contains(v)).ok_or_else(|| "expected 0 to 0.5".to_owned())
+}
+
+fn dropout(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|v| (0.0..1.0).contains(v)).ok_or_else(|| "expected 0 to below 1".to_owned())
 }
 
 impl FitArgs {
@@ -158,7 +201,7 @@ impl FitArgs {
         Ok(Plan {
             name,
             pairs: self.pairs.pairs(simulated)?,
-            network: NetworkConfig::default(),
+            network: self.tuning.network(),
             fit: self.tuning.config(),
             cross_fit: self.cross_fit,
             fractions: Fractions { fit: 0.65, dev: 0.05, calibrate: 0.15, test: 0.15 },

@@ -11,8 +11,10 @@ pub struct FitConfig {
     pub epochs: usize,
     /// Rows of one step.
     pub batch_rows: usize,
-    /// Peak learning rate of the deep part, the abilities and biases.
+    /// Peak learning rate of the deep part and the biases.
     pub learning_rate: f64,
+    /// Peak learning rate of the ability vectors. Low: vectors that grow undo the penalty on the wide table.
+    pub ability_learning_rate: f64,
     /// Peak learning rate of the wide table.
     pub wide_learning_rate: f64,
     /// AdamW's epsilon on the wide table.
@@ -43,13 +45,14 @@ impl Default for FitConfig {
             epochs: 30,
             batch_rows: 256,
             learning_rate: 2e-3,
+            ability_learning_rate: 2e-4,
             wide_learning_rate: 0.1,
             wide_epsilon: 1e-2,
             weight_decay: 1e-2,
-            l2_wide: 1e-4,
-            success_weight: 0.3,
+            l2_wide: 6e-5,
+            success_weight: 0.1,
             warm_up: 0.1,
-            patience: 4,
+            patience: 5,
             minimum_rows_per_ngram: 2,
             most_ngrams: 1 << 18,
             tie_value: 0.0,

@@ -13,7 +13,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("calibration", Some(&["types"])),
     ("policy", Some(&["types"])),
     ("evaluation", Some(&["types"])),
-    ("corpus", Some(&["types"])),
+    ("corpus", Some(&["types", "features"])),
     ("artifact", Some(&["types", "features", "classifier", "calibration"])),
     ("router", Some(&["types", "features", "classifier", "calibration", "artifact", "policy"])),
     ("api", Some(&[])),

@@ -10,7 +10,6 @@
 //! | `{rule*2..5}` | two to five expansions, joined by spaces |
 //! | `{3..90}`, `{3..90@x}` | a whole number of that range, both ends included |
 //! | `[[a\|b\|]]` | one of the alternatives, which may be empty |
-//! | `{+40}`, `{-40}` | nothing; adds to the row's difficulty, in hundredths of a logit |
 //! | `{a}`, `{A}` | `a` or `an` (`A` or `An`), by the letter that follows |
 //!
 //! Any other brace is text, so code and JSON need no escapes.
@@ -27,7 +26,6 @@ const DEPTH_MAX: u32 = 24;
 
 /// What stands between braces.
 enum Mark<'t> {
-    Effect(i32),
     Number { low: u32, high: u32, tag: Option<&'t str> },
     Slot { rule: &'t str, tag: Option<&'t str>, repeat: (u32, u32) },
     Article(char),
@@ -39,7 +37,6 @@ pub(super) struct Writer<'d> {
     scopes: Vec<&'static [Rule]>,
     memory: Vec<(&'static str, String)>,
     depth: u32,
-    difficulty: i32,
     skeleton: u64,
     missing: Option<String>,
 }
@@ -48,7 +45,7 @@ impl<'d> Writer<'d> {
     /// A writer that looks rules up in `scopes`, first match wins.
     pub(super) fn new(dice: &'d mut Dice, scopes: Vec<&'static [Rule]>) -> Self {
         let skeleton = 0xcbf2_9ce4_8422_2325;
-        Self { dice, scopes, memory: Vec::new(), depth: 0, difficulty: 0, skeleton, missing: None }
+        Self { dice, scopes, memory: Vec::new(), depth: 0, skeleton, missing: None }
     }
 
     /// Expands a template.
@@ -70,11 +67,6 @@ impl<'d> Writer<'d> {
         let choice = self.dice.below(n);
         self.note(choice);
         choice
-    }
-
-    /// The sum of the effects met so far, in hundredths of a logit.
-    pub(super) fn difficulty(&self) -> i32 {
-        self.difficulty
     }
 
     /// A fingerprint (64-bit FNV-1a) of every choice that shapes the text; words and numbers picked
@@ -118,7 +110,6 @@ impl<'d> Writer<'d> {
 
     fn write_mark(&mut self, mark: &Mark<'static>, out: &mut String) {
         match *mark {
-            Mark::Effect(hundredths) => self.difficulty += hundredths,
             Mark::Article(placeholder) => out.push(placeholder),
             Mark::Number { low, high, tag } => {
                 self.remembered(tag, out, |writer, out| {
@@ -223,9 +214,7 @@ fn parse_mark(text: &str) -> Option<(Mark<'_>, usize)> {
         Some((head, tag)) => (head, Some(tag)),
         None => (inside, None),
     };
-    let mark = if head.starts_with(['+', '-']) {
-        Mark::Effect(head.parse().ok()?)
-    } else if let Some(&(placeholder, _)) = ARTICLE.iter().find(|(_, article)| *article == head) {
+    let mark = if let Some(&(placeholder, _)) = ARTICLE.iter().find(|(_, article)| *article == head) {
         Mark::Article(placeholder)
     } else if head.starts_with(|c: char| c.is_ascii_digit()) {
         let (low, high) = parse_range(head)?;
@@ -274,24 +263,23 @@ mod tests {
 
     const RULES: &[Rule] = &[
         ("fruit", &["apple", "pear"]),
-        ("deed", &["{+40}slice {a} {fruit@f}", "{+40}peel {a} {fruit@f}"]),
+        ("deed", &["slice {a} {fruit@f}", "peel {a} {fruit@f}"]),
         ("loop", &["{loop}"]),
     ];
 
-    fn expand(template: &'static str, seed: u64) -> (String, i32, u64, bool) {
+    fn expand(template: &'static str, seed: u64) -> (String, u64, bool) {
         let mut dice = Dice::new(seed, 0);
         let mut writer = Writer::new(&mut dice, vec![RULES]);
         let text = writer.expand(template);
-        (text, writer.difficulty(), writer.skeleton(), writer.missing().is_some())
+        (text, writer.skeleton(), writer.missing().is_some())
     }
 
     #[test]
-    fn marks_become_words_numbers_and_effects() {
+    fn marks_become_words_and_numbers() {
         for seed in 0..40 {
-            let (text, difficulty, _, missing) =
+            let (text, _, missing) =
                 expand("{A} {fruit@f}: {deed*2..2}, {7..8@n} = {7..8@n}[[!|?[[!|]]]] a[i]", seed);
             assert!(!missing);
-            assert_eq!(difficulty, 80);
             let fruit = if text.contains("apple") { "n apple" } else { " pear" };
             assert_eq!(text.matches(fruit.trim()).count(), 3, "{text}");
             assert!(text.starts_with(&format!("A{fruit}")), "{text}");
@@ -310,9 +298,9 @@ mod tests {
 
     #[test]
     fn words_and_numbers_leave_the_skeleton_alone_but_choices_shape_it() {
-        let words: Vec<u64> = (0..20).map(|seed| expand("{fruit} {1..900}", seed).2).collect();
+        let words: Vec<u64> = (0..20).map(|seed| expand("{fruit} {1..900}", seed).1).collect();
         assert!(words.iter().all(|s| *s == words[0]));
-        let mut shapes: Vec<u64> = (0..20).map(|seed| expand("[[a|b]] {deed}", seed).2).collect();
+        let mut shapes: Vec<u64> = (0..20).map(|seed| expand("[[a|b]] {deed}", seed).1).collect();
         shapes.sort_unstable();
         shapes.dedup();
         assert_eq!(shapes.len(), 4);
@@ -320,7 +308,7 @@ mod tests {
 
     #[test]
     fn unknown_and_endless_rules_are_reported() {
-        assert!(expand("{nowhere}", 0).3);
-        assert!(expand("{loop}", 0).3);
+        assert!(expand("{nowhere}", 0).2);
+        assert!(expand("{loop}", 0).2);
     }
 }

@@ -5,16 +5,9 @@
 //! # How a row is made
 //! 1. A language and one of its task families are drawn by weight; a template of the family is
 //!    expanded (`grammar`), and now and then put into a chat or behind a system prompt.
-//! 2. Choices that make a task harder or easier are marked in the tables with their effect. The
-//!    difficulty of the row, in logits, is
-//!
-//!    ```text
-//!    d(q) = base(family, language) + sum of the effects of the choices in the text
-//!    ```
-//!
-//!    (number of steps, premises, columns or constraints; output format; demanded rigour or
-//!    brevity; level and jargon; length of the context; chat history). Nothing that is not in the
-//!    text counts. In languages other than English `base = offset(language) + base(family) / 2`.
+//! 2. The difficulty of the row is read off its last turn: words that ask for reasoning or narrow
+//!    the answer, and length (`difficulty` states the formula). Nothing that is not in the text
+//!    counts, so the truth of any row can be recomputed from it.
 //! 3. The difficulty gives each model's success probability and the win probability of
 //!    `starter-large` over `starter-small` (`outcome` states the formulas); right or wrong (1 or 0)
 //!    is drawn once per model, independently given the query.
@@ -23,6 +16,7 @@
 //! of a shorter one.
 
 mod dice;
+mod difficulty;
 mod english;
 mod grammar;
 mod languages;
@@ -59,8 +53,6 @@ struct Family {
     name: &'static str,
     /// Relative frequency within the language.
     share: u32,
-    /// Difficulty of the bare task, in hundredths of a logit.
-    base: i32,
     /// Whether a chat history or a system prompt may be put around it.
     framed: bool,
     templates: &'static [&'static str],
@@ -72,20 +64,16 @@ struct Language {
     code: &'static str,
     /// Relative frequency.
     share: u32,
-    /// `base(family, language) = offset + base(family) * damping_percent / 100`, hundredths of a logit.
-    offset: i32,
-    damping_percent: i32,
     families: &'static [&'static [Family]],
     rules: &'static [&'static [Rule]],
 }
 
-/// A text with everything that is known about it.
+/// A text and where it came from.
 struct Draft {
     language: &'static str,
     family: &'static str,
     template: usize,
     skeleton: u64,
-    difficulty: i32,
     query: Query,
 }
 
@@ -139,15 +127,7 @@ fn draft(dice: &mut Dice) -> Draft {
     let template = writer.choose(family.templates.len());
     let request = writer.expand(family.templates[template]);
     let query = if family.framed { frame(&mut writer, request) } else { Query::text(request) };
-    let base = language.offset + family.base * language.damping_percent / 100;
-    Draft {
-        language: language.code,
-        family: family.name,
-        template,
-        skeleton: writer.skeleton(),
-        difficulty: base + writer.difficulty(),
-        query,
-    }
+    Draft { language: language.code, family: family.name, template, skeleton: writer.skeleton(), query }
 }
 
 /// Where a family's slots are looked up, nearest first.
@@ -178,8 +158,8 @@ fn frame(writer: &mut Writer<'_>, request: String) -> Query {
 }
 
 fn to_example(row: usize, draft: Draft, names: &[ModelName], outcomes: &mut Dice) -> Example {
-    let Draft { language, family, template, skeleton, difficulty, query } = draft;
-    let truth = Truth::at(difficulty);
+    let Draft { language, family, template, skeleton, query } = draft;
+    let truth = Truth::at(difficulty::hundredths(&query));
     let scores = truth.draw(outcomes).map(|right| if right { 1.0 } else { 0.0 });
     let outcomes: BTreeMap<ModelName, f64> = names.iter().cloned().zip(scores).collect();
     Example {

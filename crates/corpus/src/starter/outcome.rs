@@ -1,6 +1,6 @@
 //! From difficulty to outcomes: the stated model behind the starter corpus. Text is not read here.
 //!
-//! A query of difficulty `d` (logits; the sum of the effects of the choices in its text) is won by
+//! A query of difficulty `d` (logits, see `difficulty`) is won by
 //! the large model over the small one with probability `w = sigma(u)`, where
 //!
 //! ```text

@@ -1,5 +1,5 @@
 //! Words that every language can use: names of people, places, makers and things that are spelt
-//! (nearly) alike everywhere. No effect on difficulty stands here.
+//! (nearly) alike everywhere.
 
 use super::grammar::Rule;
 

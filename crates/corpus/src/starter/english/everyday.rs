@@ -6,7 +6,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "faq",
         share: 24,
-        base: -310,
         framed: true,
         templates: &[
             "{lead}How do I {selfservice}?{faqtail}",
@@ -34,13 +33,12 @@ pub(super) const FAMILIES: &[Family] = &[
                 ],
             ),
             ("state", &["opened", "damaged", "unused", "engraved", "on sale", "a gift"]),
-            ("faqtail", &["", "", "", " {-40}{brief}", " {polite}", " My customer number is {code}."]),
+            ("faqtail", &["", "", "", " {brief}", " {polite}", " My customer number is {code}."]),
         ],
     },
     Family {
         name: "chit_chat",
         share: 24,
-        base: -340,
         framed: true,
         templates: &[
             "{hello} {feeling}{chattail}",
@@ -84,7 +82,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "cooking",
         share: 20,
-        base: -250,
         framed: true,
         templates: &[
             "{lead}What can I cook with {food}, {food} and {food}?{cooktail}",
@@ -103,10 +100,10 @@ pub(super) const FAMILIES: &[Family] = &[
                 &[
                     "",
                     "",
-                    " {-20}{short}",
+                    " {short}",
                     " No {food}, please.",
                     " {polite}",
-                    " {+20}{limit}",
+                    " {limit}",
                     " My {kin} does not eat {food}.",
                 ],
             ),
@@ -115,7 +112,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "planning",
         share: 22,
-        base: -140,
         framed: true,
         templates: &[
             "{lead}Plan a trip of {2..14} days to {city}{wish}.{writetail}",
@@ -128,19 +124,18 @@ pub(super) const FAMILIES: &[Family] = &[
             &[
                 "",
                 "",
-                "{+18}, for at most {money} euros",
-                "{+18}, without {food} and without flying",
-                "{+18}, with my {kin}, who needs a wheelchair",
-                "{+18}, everything by train",
-                "{+18}, with a free {weekday}",
-                "{+18}, and include {topic}",
+                ", for at most {money} euros",
+                ", without {food} and without flying",
+                ", with my {kin}, who needs a wheelchair",
+                ", everything by train",
+                ", with a free {weekday}",
+                ", and include {topic}",
             ],
         )],
     },
     Family {
         name: "persona",
         share: 20,
-        base: -180,
         framed: true,
         templates: &[
             "Pretend you are {persona} and tell me about {topic}.{writetail}",
@@ -154,7 +149,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "story",
         share: 18,
-        base: -150,
         framed: true,
         templates: &[
             "{lead}Write a story about {a} {animal} who becomes {a} {job}{plot}.{writetail}",
@@ -164,20 +158,12 @@ pub(super) const FAMILIES: &[Family] = &[
         ],
         rules: &[(
             "plot",
-            &[
-                "",
-                "",
-                "{+20} with a twist at the end",
-                "{+20}, told backwards",
-                " in {city}",
-                ", with {topic} in it",
-            ],
+            &["", "", " with a twist at the end", ", told backwards", " in {city}", ", with {topic} in it"],
         )],
     },
     Family {
         name: "poetry",
         share: 22,
-        base: -30,
         framed: true,
         templates: &[
             "{lead}Write {form} about {topic}{rhyme}.{writetail}",
@@ -189,12 +175,12 @@ pub(super) const FAMILIES: &[Family] = &[
             (
                 "form",
                 &[
-                    "{-40}a short poem",
-                    "{-40}a short poem",
+                    "a short poem",
+                    "a short poem",
                     "a limerick",
                     "a haiku",
-                    "{+45}a sonnet",
-                    "{+45}a sestina",
+                    "a sonnet",
+                    "a sestina",
                     "a ballad",
                 ],
             ),
@@ -203,10 +189,10 @@ pub(super) const FAMILIES: &[Family] = &[
                 &[
                     "",
                     "",
-                    "{+45}, without the letter {vowel}",
-                    "{+45} as an acrostic of {person}",
+                    ", without the letter {vowel}",
+                    " as an acrostic of {person}",
                     " that rhymes",
-                    "{+45} in iambic pentameter",
+                    " in iambic pentameter",
                 ],
             ),
             ("vowel", &["e", "a", "o", "i", "u"]),
@@ -215,7 +201,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "advice",
         share: 20,
-        base: -200,
         framed: true,
         templates: &[
             "{lead}My {kin} keeps borrowing my {thing} and never says thanks. What should I do?{writetail}",
@@ -229,7 +214,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "product_choice",
         share: 18,
-        base: -170,
         framed: true,
         templates: &[
             "{lead}Which is better for {a} {job}, the {gadget} or the {gadget}? I care about {quality}.{tail}",

@@ -6,7 +6,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "factual",
         share: 24,
-        base: -260,
         framed: true,
         templates: &[
             "{lead}What is the {attribute} of {country}?{facttail}",
@@ -18,7 +17,7 @@ pub(super) const FAMILIES: &[Family] = &[
             "{lead}Name {2..5} {groups} from {country}.{facttail}",
         ],
         rules: &[
-            ("facttail", &["", "", " {-40}{brief}", " {polite}", " {+20}{limit}"]),
+            ("facttail", &["", "", " {brief}", " {polite}", " {limit}"]),
             (
                 "attribute",
                 &[
@@ -76,7 +75,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "definition",
         share: 18,
-        base: -290,
         framed: true,
         templates: &[
             "{lead}What does \"{term}\" mean?{deftail}",
@@ -91,11 +89,11 @@ pub(super) const FAMILIES: &[Family] = &[
                 &[
                     "",
                     "",
-                    " {-40}{brief}",
+                    " {brief}",
                     " Give one example.",
                     " Give an example from {topic}.",
                     " {polite}",
-                    " {+25}{format}",
+                    " {format}",
                 ],
             ),
             (
@@ -132,7 +130,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "science_explanation",
         share: 22,
-        base: -90,
         framed: true,
         templates: &[
             "{lead}Why {phenomenon}?{tail}",
@@ -185,7 +182,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "history_comparison",
         share: 20,
-        base: -60,
         framed: true,
         templates: &[
             "{lead}Compare {episode} with {episode}: causes, course, and consequences.{tail}",
@@ -236,7 +232,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "philosophy",
         share: 20,
-        base: -20,
         framed: true,
         templates: &[
             "{lead}What would {thinker} say about {dilemma}?{tail}",
@@ -295,7 +290,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "live_information",
         share: 20,
-        base: 720,
         framed: true,
         templates: &[
             "{lead}What is the stock price of {firm} right now, to the cent?{livetail}",
@@ -311,7 +305,7 @@ pub(super) const FAMILIES: &[Family] = &[
                 "",
                 "",
                 " I need the live figure, not an estimate.",
-                " {+25}{format}",
+                " {format}",
                 " {polite}",
                 " Compare it live with {city}.",
             ],

@@ -6,7 +6,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "arithmetic_story",
         share: 26,
-        base: -130,
         framed: true,
         templates: &[
             "{lead}{person@p} has {12..95} {things@t}. {arithstep*1..2} How many {things@t} does {person@p} have now?{tail}",
@@ -17,24 +16,23 @@ pub(super) const FAMILIES: &[Family] = &[
         rules: &[(
             "arithstep",
             &[
-                "{+28}Then {person@p} gives {2..11} of the {things@t} to {person}.",
-                "{+28}Then half of the {things@t} turn out to be {colour}, and those go back.",
-                "{+28}Then {person} brings {2..9} more boxes with {4..12} {things@t} in each.",
-                "{+28}Then {5..40} percent of the {things@t} get lost on the way to {city}.",
-                "{+28}Then {person} returns {3..19} {things@t} and takes {2..8} others.",
-                "{+28}Then the rest of the {things@t} is shared equally among {3..8} {jobs}.",
+                "Then {person@p} gives {2..11} of the {things@t} to {person}.",
+                "Then half of the {things@t} turn out to be {colour}, and those go back.",
+                "Then {person} brings {2..9} more boxes with {4..12} {things@t} in each.",
+                "Then {5..40} percent of the {things@t} get lost on the way to {city}.",
+                "Then {person} returns {3..19} {things@t} and takes {2..8} others.",
+                "Then the rest of the {things@t} is shared equally among {3..8} {jobs}.",
             ],
         )],
     },
     Family {
         name: "algebra",
         share: 22,
-        base: 10,
         framed: true,
         templates: &[
-            "{lead}Solve for x: {2..9}x + {3..40} = {41..99}.{-90}{tail}",
+            "{lead}Solve for x: {2..9}x + {3..40} = {41..99}.{tail}",
             "{lead}Solve the system {2..9}x + {2..9}y = {10..60} and {2..9}x - {2..9}y = {1..30}.{tail}",
-            "{lead}Find all real roots of x^{2..3} - {2..9}x^2 + {3..20}x - {2..30}.{+40}{tail}",
+            "{lead}Find all real roots of x^{2..3} - {2..9}x^2 + {3..20}x - {2..30}.{tail}",
             "{lead}Factor the polynomial {2..6}x^2 + {5..25}x + {3..24} and sketch its graph in words.{tail}",
             "{lead}For which values of k does the equation x^2 + kx + {3..40} = 0 have exactly one solution?{tail}",
             "{lead}Give {a} {level} algebra problem about {things} and solve the equation.{tail}",
@@ -44,12 +42,11 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "geometry",
         share: 20,
-        base: 50,
         framed: true,
         templates: &[
             "{lead}A triangle has sides {10..18}, {10..18} and {10..18}. Compute its {flat}.{tail}",
             "{lead}{A} {solid} has a radius of {2..15} cm and a height of {3..30} cm. What is its {measure}?{tail}",
-            "{lead}Point P lies outside a circle of radius {3..12}, at distance {13..40} from the centre. Find the length of the tangent and the {flat} of the triangle it forms.{+45}{tail}",
+            "{lead}Point P lies outside a circle of radius {3..12}, at distance {13..40} from the centre. Find the length of the tangent and the {flat} of the triangle it forms.{tail}",
             "{lead}Give {a} {level} geometry exercise about {a} {solid} and its {measure}, with the solution.{tail}",
             "{lead}A rectangle of {4..30} by {5..40} metres gets a diagonal path. How long is the path and which angle does it form?{tail}",
         ],
@@ -62,11 +59,10 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "calculus",
         share: 18,
-        base: 60,
         framed: true,
         templates: &[
             "{lead}Differentiate f(x) = {fx} * {fx}.{tail}",
-            "{lead}Evaluate the integral of {fx} from {0..2} to {3..9}.{+20}{tail}",
+            "{lead}Evaluate the integral of {fx} from {0..2} to {3..9}.{tail}",
             "{lead}Find the limit of ({fx}) / x as x tends to {0..3}.{tail}",
             "{lead}Where is f(x) = {fx} + {fx} convex? Use the second derivative.{tail}",
             "{lead}Write {a} {level} calculus problem with the integral of {fx} and solve it.{tail}",
@@ -88,7 +84,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "proof",
         share: 20,
-        base: 85,
         framed: true,
         templates: &[
             "{lead}Prove that {claim}.{prooftail}",
@@ -97,7 +92,7 @@ pub(super) const FAMILIES: &[Family] = &[
             "{lead}{person} claims to have a proof by {method} that {claim}. What would such a proof look like?{prooftail}",
         ],
         rules: &[
-            ("prooftail", &["", "", " {+40}{steps}", " {-40}{brief}", " {+65}{rigor}", " {polite}"]),
+            ("prooftail", &["", "", " {steps}", " {brief}", " {rigor}", " {polite}"]),
             (
                 "claim",
                 &[
@@ -129,7 +124,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "open_problem",
         share: 18,
-        base: 620,
         framed: true,
         templates: &[
             "{lead}Settle the following unsolved conjecture: {conjecture}.{opentail}",
@@ -138,10 +132,7 @@ pub(super) const FAMILIES: &[Family] = &[
             "{lead}Improve the best known bound in this unsolved problem: {conjecture}.{opentail}",
         ],
         rules: &[
-            (
-                "opentail",
-                &["", "", " {+65}{rigor}", " {+60}Formalise it in Lean.", " {polite}", " {+40}{steps}"],
-            ),
+            ("opentail", &["", "", " {rigor}", " Formalise it in Lean.", " {polite}", " {steps}"]),
             (
                 "conjecture",
                 &[
@@ -160,7 +151,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "combinatorics",
         share: 18,
-        base: 70,
         framed: true,
         templates: &[
             "{lead}In how many ways can {4..9} {jobs} sit around a round table {seating}?{tail}",
@@ -173,37 +163,32 @@ pub(super) const FAMILIES: &[Family] = &[
                 "seating",
                 &[
                     "",
-                    "{+35}if {person} and {person} must not be neighbours",
-                    "{+35}if every second seat is {colour}",
-                    "{+70}if rotations and reflections count once and {person} avoids {person}",
+                    "if {person} and {person} must not be neighbours",
+                    "if every second seat is {colour}",
+                    "if rotations and reflections count once and {person} avoids {person}",
                 ],
             ),
             (
                 "seating2",
                 &[
                     "are there",
-                    "{+35}have no two equal letters side by side",
-                    "{+35}are palindromes or begin with {letter}",
+                    "have no two equal letters side by side",
+                    "are palindromes or begin with {letter}",
                 ],
             ),
             (
                 "picking",
-                &["", "with repetition", "{+35}if at least {2..3} have to be {colour}", "without repetition"],
+                &["", "with repetition", "if at least {2..3} have to be {colour}", "without repetition"],
             ),
             (
                 "pathrule",
-                &[
-                    "stay below the diagonal{+35}",
-                    "go only right and up",
-                    "avoid the point ({2..3}, {2..3}){+35}",
-                ],
+                &["stay below the diagonal", "go only right and up", "avoid the point ({2..3}, {2..3})"],
             ),
         ],
     },
     Family {
         name: "probability",
         share: 20,
-        base: 55,
         framed: true,
         templates: &[
             "{lead}An urn holds {3..12} {colour} and {4..12} {colour} balls. {person} draws {2..5} {drawing}. What is the probability that {hit}?{tail}",
@@ -218,7 +203,7 @@ pub(super) const FAMILIES: &[Family] = &[
                 &[
                     "with replacement",
                     "without replacement",
-                    "without replacement{+30} and stops at the first {colour} one",
+                    "without replacement and stops at the first {colour} one",
                 ],
             ),
             (
@@ -227,7 +212,7 @@ pub(super) const FAMILIES: &[Family] = &[
                     "all have the same colour",
                     "at least two are {colour}",
                     "the last one is {colour}",
-                    "no two neighbours match{+30}",
+                    "no two neighbours match",
                 ],
             ),
         ],
@@ -235,7 +220,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "long_arithmetic",
         share: 18,
-        base: 560,
         framed: true,
         templates: &[
             "{lead}Multiply {bignum} by {bignum} in your head, all digits exact.{bigtail}",
@@ -253,9 +237,9 @@ pub(super) const FAMILIES: &[Family] = &[
                 &[
                     "",
                     "",
-                    " {-40}{brief}",
+                    " {brief}",
                     " {polite}",
-                    " {+25}{format}",
+                    " {format}",
                     " My {kin} wants to check {a} {gadget}.",
                     " It is for {a} {event}.",
                 ],
@@ -265,7 +249,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "unit_conversion",
         share: 20,
-        base: -250,
         framed: true,
         templates: &[
             "{lead}Convert {2..900} {unit} to {unit}.{convtail}",
@@ -275,10 +258,7 @@ pub(super) const FAMILIES: &[Family] = &[
             "{lead}{person} runs {2..40} {unit} before work. How much is that in {unit} and in {unit}?{convtail}",
         ],
         rules: &[
-            (
-                "convtail",
-                &["", "", " {-40}{brief}", " {+40}{steps}", " {polite}", " Round to {1..3} decimals."],
-            ),
+            ("convtail", &["", "", " {brief}", " {steps}", " {polite}", " Round to {1..3} decimals."]),
             (
                 "unit",
                 &[

@@ -6,11 +6,10 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "extraction",
         share: 22,
-        base: -230,
         framed: true,
         templates: &[
             "Extract all {wanted} from the following text: {doc}{extail}",
-            "{hello} Extract the {wanted} and the {wanted} from this note. {doc}{+20}{extail}",
+            "{hello} Extract the {wanted} and the {wanted} from this note. {doc}{extail}",
             "Text: {doc}\n\nList every {wanted1} that the text mentions.{extail}",
             "From: {person} {surname}\nTo: {person}\n\n{doc}\n\nExtract the {wanted} from this mail.{extail}",
         ],
@@ -34,10 +33,10 @@ pub(super) const FAMILIES: &[Family] = &[
                 &[
                     "",
                     "",
-                    "\n\n{+25}{format}",
-                    "\n\n{-40}{brief}",
+                    "\n\n{format}",
+                    "\n\n{brief}",
                     "\n\nIf there is none, say none.",
-                    "\n\n{+20}Sort them by first appearance and drop duplicates.",
+                    "\n\nSort them by first appearance and drop duplicates.",
                 ],
             ),
         ],
@@ -45,13 +44,12 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "classification",
         share: 22,
-        base: -260,
         framed: true,
         templates: &[
             "Classify the review as positive, negative or neutral: \"{review*1..3}\"{clstail}",
             "Which label fits this message: {label}, {label} or {label}? \"{review} {context}\"{clstail}",
             "{hello} Is this spam? \"{review*1..2}\" Classify it.{clstail}",
-            "Classify each of these by sentiment:\n1. {review}\n2. {review}\n3. {review}{+20}{clstail}",
+            "Classify each of these by sentiment:\n1. {review}\n2. {review}\n3. {review}{clstail}",
         ],
         rules: &[
             (
@@ -60,21 +58,20 @@ pub(super) const FAMILIES: &[Family] = &[
                     "The {gadget} broke after {2..20} days and {firm} never answered.",
                     "I love the {colour} one, {person} bought it too.",
                     "Delivery to {city} took {2..9} days, as announced.",
-                    "{+18}Oh great, another {thing} that works only on {weekday}.",
+                    "Oh great, another {thing} that works only on {weekday}.",
                     "Good {quality}, poor {quality}, fair price.",
-                    "{+18}Not bad at all, though not as good as I was told.",
+                    "Not bad at all, though not as good as I was told.",
                     "Please call me back about the {thing} before {weekday}.",
                     "You have won {100..900} {things}, click here, {person}!",
                 ],
             ),
             ("label", &["complaint", "question", "praise", "order", "refund", "urgent", "spam", "other"]),
-            ("clstail", &["", "", " {-40}{brief}", " {+25}{format}", " Name the words that decided it."]),
+            ("clstail", &["", "", " {brief}", " {format}", " Name the words that decided it."]),
         ],
     },
     Family {
         name: "summarising",
         share: 22,
-        base: -200,
         framed: true,
         templates: &[
             "Summarise the following: {doc}{sumtail}",
@@ -87,18 +84,17 @@ pub(super) const FAMILIES: &[Family] = &[
             &[
                 "",
                 "",
-                "\n\n{-20}{short}",
-                "\n\n{+20}{limit}",
-                "\n\n{+25}{format}",
+                "\n\n{short}",
+                "\n\n{limit}",
+                "\n\n{format}",
                 "\n\n{tone}",
-                "\n\n{+40}Point out every contradiction in it as well.",
+                "\n\nPoint out every contradiction in it as well.",
             ],
         )],
     },
     Family {
         name: "rewriting",
         share: 20,
-        base: -240,
         framed: true,
         templates: &[
             "Rewrite this so that it sounds {manner}: \"{context*1..3}\"{rwtail}",
@@ -108,20 +104,12 @@ pub(super) const FAMILIES: &[Family] = &[
         ],
         rules: &[(
             "rwtail",
-            &[
-                "",
-                "",
-                " {tone}",
-                " {+20}{limit}",
-                " {+60}Every word must begin with a different letter.",
-                " {polite}",
-            ],
+            &["", "", " {tone}", " {limit}", " Every word must begin with a different letter.", " {polite}"],
         )],
     },
     Family {
         name: "grammar_check",
         share: 18,
-        base: -270,
         framed: true,
         templates: &[
             "Correct the grammar: \"{faulty*1..2}\"{grtail}",
@@ -153,13 +141,12 @@ pub(super) const FAMILIES: &[Family] = &[
                     "its or it's {thing}",
                 ],
             ),
-            ("grtail", &["", "", " {-40}{brief}", " Tell me which rule applies.", " {polite}"]),
+            ("grtail", &["", "", " {brief}", " Tell me which rule applies.", " {polite}"]),
         ],
     },
     Family {
         name: "translation",
         share: 22,
-        base: -190,
         framed: true,
         templates: &[
             "Translate into {tongue}: \"{context}\"{trtail}",
@@ -178,8 +165,8 @@ pub(super) const FAMILIES: &[Family] = &[
                     "Portuguese",
                     "Dutch",
                     "Swedish",
-                    "{+55}Icelandic",
-                    "{+55}Yoruba",
+                    "Icelandic",
+                    "Yoruba",
                     "Polish",
                 ],
             ),
@@ -197,16 +184,12 @@ pub(super) const FAMILIES: &[Family] = &[
                 "term",
                 &["bridge", "wedding", "{thing}", "{animal}", "sunrise", "homesickness", "receipt", "{job}"],
             ),
-            (
-                "trtail",
-                &["", "", " {-40}{brief}", " {tone}", " {+60}Keep the rhyme and the metre.", " {polite}"],
-            ),
+            ("trtail", &["", "", " {brief}", " {tone}", " Keep the rhyme and the metre.", " {polite}"]),
         ],
     },
     Family {
         name: "email",
         share: 22,
-        base: -230,
         framed: true,
         templates: &[
             "{lead}Write an email to {person} at {firm} {purpose}.{writetail}",
@@ -231,7 +214,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "contract",
         share: 22,
-        base: 25,
         framed: true,
         templates: &[
             "{lead}Read this clause: \"{clause} {clause}\" Can {firm} terminate the contract in {month}?{tail}",
@@ -242,20 +224,19 @@ pub(super) const FAMILIES: &[Family] = &[
         rules: &[(
             "clause",
             &[
-                "{+14}Either party may terminate with {30..90} days' written notice, save for clause {2..19}.",
-                "{+14}Notwithstanding the foregoing, liability is limited to {money} thousand euros per event.",
-                "{+14}The tenant shall bear the cost of any {thing} up to {money} euros a year.",
-                "{+14}The supplier warrants that the {things} conform to annex {letter} for {6..36} months.",
-                "{+14}This agreement is governed by the law of {country}; venue is {city}.",
-                "{+14}Indemnification survives termination for {2..9} years.",
-                "{+14}Rent may be adjusted once a year in line with the index, hereinafter \"the Index\".",
+                "Either party may terminate with {30..90} days' written notice, save for clause {2..19}.",
+                "Notwithstanding the foregoing, liability is limited to {money} thousand euros per event.",
+                "The tenant shall bear the cost of any {thing} up to {money} euros a year.",
+                "The supplier warrants that the {things} conform to annex {letter} for {6..36} months.",
+                "This agreement is governed by the law of {country}; venue is {city}.",
+                "Indemnification survives termination for {2..9} years.",
+                "Rent may be adjusted once a year in line with the index, hereinafter \"the Index\".",
             ],
         )],
     },
     Family {
         name: "tax",
         share: 20,
-        base: 40,
         framed: true,
         templates: &[
             "{lead}I live in {country} and earned {20..90} thousand as {a} {job}{twist}. How is this taxed?{tail}",
@@ -282,9 +263,9 @@ pub(super) const FAMILIES: &[Family] = &[
                 &[
                     "",
                     "",
-                    "{+45} while resident in {country} for {2..8} months",
+                    " while resident in {country} for {2..8} months",
                     ", with {1..4} children",
-                    "{+45} through a trust in {country}",
+                    " through a trust in {country}",
                 ],
             ),
         ],
@@ -292,7 +273,6 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "finance",
         share: 18,
-        base: 0,
         framed: true,
         templates: &[
             "{lead}I borrow {5..90} thousand euros at {2..9}.{1..9} percent interest for {2..30} years. What is the monthly rate{loan}?{tail}",
@@ -306,21 +286,20 @@ pub(super) const FAMILIES: &[Family] = &[
                 "",
                 "",
                 " before tax",
-                "{+40} with a balloon payment of {2..20} thousand",
-                "{+40} if the rate floats after year {2..5}",
+                " with a balloon payment of {2..20} thousand",
+                " if the rate floats after year {2..5}",
             ],
         )],
     },
     Family {
         name: "triage",
         share: 22,
-        base: -10,
         framed: true,
         templates: &[
             "{lead}My {kin} ({20..85}) has had {symptom} since {weekday}. Should we see a doctor?{tail}",
             "{lead}Patient, {20..85} years, {symptom} and {symptom}{history}. How urgent is it?{tail}",
-            "{lead}I take {drug} and now have {symptom}. Is it safe to add {drug}?{+30}{tail}",
-            "{lead}A nurse in {city} sees a patient with {symptom}, {symptom} and {symptom}{history}. What is the differential diagnosis?{+45}{tail}",
+            "{lead}I take {drug} and now have {symptom}. Is it safe to add {drug}?{tail}",
+            "{lead}A nurse in {city} sees a patient with {symptom}, {symptom} and {symptom}{history}. What is the differential diagnosis?{tail}",
         ],
         rules: &[
             (
@@ -356,9 +335,9 @@ pub(super) const FAMILIES: &[Family] = &[
                 &[
                     "",
                     "",
-                    "{+35}, after a kidney transplant",
+                    ", after a kidney transplant",
                     ", no known illnesses",
-                    "{+35}, pregnant in week {8..38}",
+                    ", pregnant in week {8..38}",
                 ],
             ),
         ],

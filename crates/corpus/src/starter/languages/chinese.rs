@@ -1,16 +1,10 @@
 //! Chinese (simplified).
 
-use super::{DAMPING_PERCENT, Phrases, families};
+use super::{Phrases, families};
 use crate::starter::{Family, Language, grammar::Rule};
 
-pub(super) const LANGUAGE: Language = Language {
-    code: "zh",
-    share: 2,
-    offset: -30,
-    damping_percent: DAMPING_PERCENT,
-    families: &[FAMILIES],
-    rules: &[RULES],
-};
+pub(super) const LANGUAGE: Language =
+    Language { code: "zh", share: 2, families: &[FAMILIES], rules: &[RULES] };
 
 const FAMILIES: &[Family] = &families(&Phrases {
     factual: &[
@@ -84,12 +78,12 @@ const RULES: &[Rule] = &[
             "",
             "",
             "",
-            "{-40} {jianduan}",
-            "{+40} {buzhou}",
-            "{+65} {yanmi}",
-            "{+25} {geshi}",
-            "{+20} {xianzhi}",
-            "{+20} {xianzhi}{+25} {geshi}",
+            " {jianduan}",
+            " {buzhou}",
+            " {yanmi}",
+            " {geshi}",
+            " {xianzhi}",
+            " {xianzhi} {geshi}",
             " 谢谢！",
         ],
     ),
@@ -98,10 +92,7 @@ const RULES: &[Rule] = &[
     ("yanmi", &["请严格论证每个结论，并考虑所有特殊情况。", "请考虑所有特殊情况并严格论证。"]),
     ("geshi", &["结果用 JSON 返回。", "结果放在表格里。", "只用有效的 JSON 回答。"]),
     ("xianzhi", &["正好用 {3..7} 个要点。", "正好写 {40..120} 个字。", "正好写 {2..6} 句话。"]),
-    (
-        "lead",
-        &["", "", "", "{wenhou}", "{wenhou}{yuanyin} ", "{yuanyin} ", "{+20}先说背景。 {beijing*2..6}\n\n"],
-    ),
+    ("lead", &["", "", "", "{wenhou}", "{wenhou}{yuanyin} ", "{yuanyin} ", "先说背景。 {beijing*2..6}\n\n"]),
     ("wenhou", &["你好！", "早上好，", "问一个小问题：", "打扰一下，", "晚上好！", "请问，"]),
     (
         "yuanyin",
@@ -116,14 +107,14 @@ const RULES: &[Rule] = &[
     (
         "beijing",
         &[
-            "{+5}我们 {firm} 的团队春天搬到了 {city}。",
-            "{+5}{person} {xingqi}打电话来问{huati}的事。",
-            "{+5}预算是 {money} 元，但是还没有人签字。",
-            "{+5}{xingqi}以来一直下雨，所以{huodong}推迟了。",
-            "{+5}一共有 {3..40} 个人，大多来自 {city}。",
-            "{+5}报告里两次提到{huati}。",
-            "{+5}{person} 和 {person} 午饭时已经谈过了。",
-            "{+5}我们用了一周就把 {gadget} 退了。",
+            "我们 {firm} 的团队春天搬到了 {city}。",
+            "{person} {xingqi}打电话来问{huati}的事。",
+            "预算是 {money} 元，但是还没有人签字。",
+            "{xingqi}以来一直下雨，所以{huodong}推迟了。",
+            "一共有 {3..40} 个人，大多来自 {city}。",
+            "报告里两次提到{huati}。",
+            "{person} 和 {person} 午饭时已经谈过了。",
+            "我们用了一周就把 {gadget} 退了。",
         ],
     ),
     (
@@ -169,26 +160,16 @@ const RULES: &[Rule] = &[
         &["太阳能", "火山", "象棋", "养蜂", "通货膨胀", "爵士乐", "做面包", "疫苗", "铁路", "垃圾分类"],
     ),
     ("shicai", &["米饭", "扁豆", "土豆", "豆腐", "鸡蛋", "蘑菇", "菠菜", "面条", "南瓜", "三文鱼"]),
-    (
-        "yaoqiu",
-        &[
-            "",
-            "",
-            "{+18}，预算最多 {money} 元",
-            "{+18}，不坐飞机",
-            "{+18}，全程坐火车",
-            "{+18}，{xingqi}要休息",
-        ],
-    ),
+    ("yaoqiu", &["", "", "，预算最多 {money} 元", "，不坐飞机", "，全程坐火车", "，{xingqi}要休息"]),
     ("huodong", &["婚礼", "培训班", "考试", "联欢会", "家长会", "知识竞赛"]),
     ("dongxi", &["苹果", "本子", "杯子", "箱子", "玻璃球", "贴纸", "气球", "橘子"]),
     (
         "bu",
         &[
-            "{+28}然后送给 {person} {2..11} 个。",
-            "{+28}然后又拿来 {2..9} 盒，每盒 {4..12} 个。",
-            "{+28}然后路上丢了一半。",
-            "{+28}然后增加 {3..19} 个，又坏了 {2..8} 个。",
+            "然后送给 {person} {2..11} 个。",
+            "然后又拿来 {2..9} 盒，每盒 {4..12} 个。",
+            "然后路上丢了一半。",
+            "然后增加 {3..19} 个，又坏了 {2..8} 个。",
         ],
     ),
     ("script", &["Python", "JavaScript", "Bash", "Ruby"]),
@@ -207,22 +188,22 @@ const RULES: &[Rule] = &[
     (
         "tiaokuan",
         &[
-            "{+14}任何一方可提前 {30..90} 天书面通知解约。",
-            "{+14}每次事故的赔偿以 {money} 元为限。",
-            "{+14}{money} 元以下的维修由承租人承担。",
-            "{+14}由 {city} 法院管辖。",
-            "{+14}质保期为 {6..36} 个月。",
+            "任何一方可提前 {30..90} 天书面通知解约。",
+            "每次事故的赔偿以 {money} 元为限。",
+            "{money} 元以下的维修由承租人承担。",
+            "由 {city} 法院管辖。",
+            "质保期为 {6..36} 个月。",
         ],
     ),
     (
         "xiansuo",
         &[
-            "{+17}{person} 不住在 {person} 隔壁。",
-            "{+17}喝茶的人不养狗。",
-            "{+17}{person} 比 {person} 年长。",
-            "{+17}只有一个人喜欢{shicai}。",
-            "{+17}红房子在绿房子的左边。",
-            "{+17}{person} 在{xingqi}总是说谎。",
+            "{person} 不住在 {person} 隔壁。",
+            "喝茶的人不养狗。",
+            "{person} 比 {person} 年长。",
+            "只有一个人喜欢{shicai}。",
+            "红房子在绿房子的左边。",
+            "{person} 在{xingqi}总是说谎。",
         ],
     ),
 ];

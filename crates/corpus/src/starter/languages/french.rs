@@ -1,16 +1,10 @@
 //! French.
 
-use super::{DAMPING_PERCENT, Phrases, families};
+use super::{Phrases, families};
 use crate::starter::{Family, Language, grammar::Rule};
 
-pub(super) const LANGUAGE: Language = Language {
-    code: "fr",
-    share: 3,
-    offset: -60,
-    damping_percent: DAMPING_PERCENT,
-    families: &[FAMILIES],
-    rules: &[RULES],
-};
+pub(super) const LANGUAGE: Language =
+    Language { code: "fr", share: 3, families: &[FAMILIES], rules: &[RULES] };
 
 const FAMILIES: &[Family] = &families(&Phrases {
     factual: &[
@@ -89,12 +83,12 @@ const RULES: &[Rule] = &[
             "",
             "",
             "",
-            " {-40}{bref}",
-            " {+40}{etapes}",
-            " {+65}{rigueur}",
-            " {+25}{format}",
-            " {+20}{limite}",
-            " {+20}{limite} {+25}{format}",
+            " {bref}",
+            " {etapes}",
+            " {rigueur}",
+            " {format}",
+            " {limite}",
+            " {limite} {format}",
             " Merci !",
         ],
     ),
@@ -142,7 +136,7 @@ const RULES: &[Rule] = &[
             "{salut} ",
             "{salut} {raison} ",
             "{raison} ",
-            "{+20}Voici le contexte : {contexte*2..6}\n\n",
+            "Voici le contexte : {contexte*2..6}\n\n",
         ],
     ),
     (
@@ -162,14 +156,14 @@ const RULES: &[Rule] = &[
     (
         "contexte",
         &[
-            "{+5}Notre équipe chez {firm} s'est installée à {city} au printemps.",
-            "{+5}{person} a appelé {jour} pour parler de la réunion.",
-            "{+5}Le budget est de {money} euros, mais personne n'a signé.",
-            "{+5}Il pleut depuis {jour}, alors {fete} est annulé pour l'instant, nous dit-on.",
-            "{+5}Le groupe compte {3..40} personnes, surtout de {city}.",
-            "{+5}Le rapport mentionne deux fois {sujet}.",
-            "{+5}{person} et {person} en ont déjà discuté à midi.",
-            "{+5}Nous avons renvoyé le {gadget} au bout d'une semaine.",
+            "Notre équipe chez {firm} s'est installée à {city} au printemps.",
+            "{person} a appelé {jour} pour parler de la réunion.",
+            "Le budget est de {money} euros, mais personne n'a signé.",
+            "Il pleut depuis {jour}, alors {fete} est annulé pour l'instant, nous dit-on.",
+            "Le groupe compte {3..40} personnes, surtout de {city}.",
+            "Le rapport mentionne deux fois {sujet}.",
+            "{person} et {person} en ont déjà discuté à midi.",
+            "Nous avons renvoyé le {gadget} au bout d'une semaine.",
         ],
     ),
     (
@@ -312,10 +306,10 @@ const RULES: &[Rule] = &[
         &[
             "",
             "",
-            "{+18}, pour {money} euros au plus",
-            "{+18}, sans avion",
-            "{+18}, tout en train",
-            "{+18}, avec un {jour} libre",
+            ", pour {money} euros au plus",
+            ", sans avion",
+            ", tout en train",
+            ", avec un {jour} libre",
         ],
     ),
     ("fete", &["le mariage", "l'atelier", "l'examen", "le pique-nique", "le concours", "le tournoi du club"]),
@@ -323,10 +317,10 @@ const RULES: &[Rule] = &[
     (
         "etape",
         &[
-            "{+28}Puis {person@p} en donne {2..11} à {person}.",
-            "{+28}Puis {person} apporte {2..9} boîtes de {4..12} pièces.",
-            "{+28}Puis la moitié se perd en route.",
-            "{+28}Puis {3..19} s'ajoutent et {2..8} se cassent.",
+            "Puis {person@p} en donne {2..11} à {person}.",
+            "Puis {person} apporte {2..9} boîtes de {4..12} pièces.",
+            "Puis la moitié se perd en route.",
+            "Puis {3..19} s'ajoutent et {2..8} se cassent.",
         ],
     ),
     ("script", &["Python", "JavaScript", "Bash", "Ruby"]),
@@ -356,22 +350,22 @@ const RULES: &[Rule] = &[
     (
         "clause",
         &[
-            "{+14}Chaque partie peut résilier par écrit avec un préavis de {30..90} jours.",
-            "{+14}La responsabilité est limitée à {money} euros par sinistre.",
-            "{+14}Les petites réparations jusqu'à {money} euros sont à la charge du locataire.",
-            "{+14}Le tribunal compétent est celui de {city}.",
-            "{+14}La garantie est de {6..36} mois.",
+            "Chaque partie peut résilier par écrit avec un préavis de {30..90} jours.",
+            "La responsabilité est limitée à {money} euros par sinistre.",
+            "Les petites réparations jusqu'à {money} euros sont à la charge du locataire.",
+            "Le tribunal compétent est celui de {city}.",
+            "La garantie est de {6..36} mois.",
         ],
     ),
     (
         "indice",
         &[
-            "{+17}{person} n'habite pas à côté de {person}.",
-            "{+17}Qui boit du thé n'a pas de chien.",
-            "{+17}{person} a quelques années de plus que {person}.",
-            "{+17}Une seule personne aime manger {aliment}.",
-            "{+17}La maison rouge est à gauche de la verte.",
-            "{+17}{person} ment toujours le {jour}.",
+            "{person} n'habite pas à côté de {person}.",
+            "Qui boit du thé n'a pas de chien.",
+            "{person} a quelques années de plus que {person}.",
+            "Une seule personne aime manger {aliment}.",
+            "La maison rouge est à gauche de la verte.",
+            "{person} ment toujours le {jour}.",
         ],
     ),
 ];

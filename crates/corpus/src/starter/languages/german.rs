@@ -1,16 +1,10 @@
 //! German.
 
-use super::{DAMPING_PERCENT, Phrases, families};
+use super::{Phrases, families};
 use crate::starter::{Family, Language, grammar::Rule};
 
-pub(super) const LANGUAGE: Language = Language {
-    code: "de",
-    share: 4,
-    offset: -60,
-    damping_percent: DAMPING_PERCENT,
-    families: &[FAMILIES],
-    rules: &[RULES],
-};
+pub(super) const LANGUAGE: Language =
+    Language { code: "de", share: 4, families: &[FAMILIES], rules: &[RULES] };
 
 const FAMILIES: &[Family] = &families(&Phrases {
     factual: &[
@@ -89,12 +83,12 @@ const RULES: &[Rule] = &[
             "",
             "",
             "",
-            " {-40}{kurz}",
-            " {+40}{schritte}",
-            " {+65}{streng}",
-            " {+25}{format}",
-            " {+20}{grenze}",
-            " {+20}{grenze} {+25}{format}",
+            " {kurz}",
+            " {schritte}",
+            " {streng}",
+            " {format}",
+            " {grenze}",
+            " {grenze} {format}",
             " Danke!",
         ],
     ),
@@ -132,7 +126,7 @@ const RULES: &[Rule] = &[
     ),
     (
         "lead",
-        &["", "", "", "{gruss} ", "{gruss} {grund} ", "{grund} ", "{+20}Zum Hintergrund: {kontext*2..6}\n\n"],
+        &["", "", "", "{gruss} ", "{gruss} {grund} ", "{grund} ", "Zum Hintergrund: {kontext*2..6}\n\n"],
     ),
     ("gruss", &["Hallo!", "Guten Morgen,", "Kurze Frage:", "Hi,", "Entschuldige die Störung.", "Moin!"]),
     (
@@ -148,14 +142,14 @@ const RULES: &[Rule] = &[
     (
         "kontext",
         &[
-            "{+5}Unser Team bei {firm} ist im Frühjahr nach {city} gezogen.",
-            "{+5}{person} hat am {wochentag} angerufen und nach {thema} gefragt.",
-            "{+5}Das Budget beträgt {money} Euro, aber niemand hat unterschrieben.",
-            "{+5}Seit {wochentag} regnet es, deshalb fällt {anlass} aus.",
-            "{+5}In der Gruppe sind {3..40} Leute, die meisten aus {city}.",
-            "{+5}Der Bericht erwähnt {thema} zweimal.",
-            "{+5}{person} und {person} haben schon beim Mittagessen darüber gesprochen.",
-            "{+5}Das {gadget} haben wir nach einer Woche zurückgeschickt.",
+            "Unser Team bei {firm} ist im Frühjahr nach {city} gezogen.",
+            "{person} hat am {wochentag} angerufen und nach {thema} gefragt.",
+            "Das Budget beträgt {money} Euro, aber niemand hat unterschrieben.",
+            "Seit {wochentag} regnet es, deshalb fällt {anlass} aus.",
+            "In der Gruppe sind {3..40} Leute, die meisten aus {city}.",
+            "Der Bericht erwähnt {thema} zweimal.",
+            "{person} und {person} haben schon beim Mittagessen darüber gesprochen.",
+            "Das {gadget} haben wir nach einer Woche zurückgeschickt.",
         ],
     ),
     (
@@ -275,10 +269,10 @@ const RULES: &[Rule] = &[
         &[
             "",
             "",
-            "{+18}, für höchstens {money} Euro",
-            "{+18}, ohne Flug",
-            "{+18}, alles mit der Bahn",
-            "{+18}, mit einem freien {wochentag}",
+            ", für höchstens {money} Euro",
+            ", ohne Flug",
+            ", alles mit der Bahn",
+            ", mit einem freien {wochentag}",
         ],
     ),
     (
@@ -296,10 +290,10 @@ const RULES: &[Rule] = &[
     (
         "schritt",
         &[
-            "{+28}Dann verschenkt {person@p} {2..11} davon an {person}.",
-            "{+28}Dann bringt {person} noch {2..9} Schachteln mit je {4..12} Stück.",
-            "{+28}Dann geht die Hälfte unterwegs verloren.",
-            "{+28}Dann kommen {3..19} dazu und {2..8} gehen kaputt.",
+            "Dann verschenkt {person@p} {2..11} davon an {person}.",
+            "Dann bringt {person} noch {2..9} Schachteln mit je {4..12} Stück.",
+            "Dann geht die Hälfte unterwegs verloren.",
+            "Dann kommen {3..19} dazu und {2..8} gehen kaputt.",
         ],
     ),
     ("skript", &["Python", "JavaScript", "Bash", "Ruby"]),
@@ -329,22 +323,22 @@ const RULES: &[Rule] = &[
     (
         "klausel",
         &[
-            "{+14}Beide Seiten können mit einer Frist von {30..90} Tagen schriftlich kündigen.",
-            "{+14}Die Haftung ist auf {money} Euro je Schadensfall begrenzt.",
-            "{+14}Kleinreparaturen bis {money} Euro trägt der Mieter.",
-            "{+14}Gerichtsstand ist {city}.",
-            "{+14}Die Gewährleistung beträgt {6..36} Monate.",
+            "Beide Seiten können mit einer Frist von {30..90} Tagen schriftlich kündigen.",
+            "Die Haftung ist auf {money} Euro je Schadensfall begrenzt.",
+            "Kleinreparaturen bis {money} Euro trägt der Mieter.",
+            "Gerichtsstand ist {city}.",
+            "Die Gewährleistung beträgt {6..36} Monate.",
         ],
     ),
     (
         "hinweis",
         &[
-            "{+17}{person} wohnt nicht neben {person}.",
-            "{+17}Wer Tee trinkt, hat keinen Hund.",
-            "{+17}{person} ist älter als {person}.",
-            "{+17}Genau eine Person mag {zutat}.",
-            "{+17}Das rote Haus steht links vom grünen.",
-            "{+17}{person} lügt am {wochentag} immer.",
+            "{person} wohnt nicht neben {person}.",
+            "Wer Tee trinkt, hat keinen Hund.",
+            "{person} ist älter als {person}.",
+            "Genau eine Person mag {zutat}.",
+            "Das rote Haus steht links vom grünen.",
+            "{person} lügt am {wochentag} immer.",
         ],
     ),
 ];

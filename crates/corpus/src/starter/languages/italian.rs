@@ -1,16 +1,10 @@
 //! Italian.
 
-use super::{DAMPING_PERCENT, Phrases, families};
+use super::{Phrases, families};
 use crate::starter::{Family, Language, grammar::Rule};
 
-pub(super) const LANGUAGE: Language = Language {
-    code: "it",
-    share: 2,
-    offset: -60,
-    damping_percent: DAMPING_PERCENT,
-    families: &[FAMILIES],
-    rules: &[RULES],
-};
+pub(super) const LANGUAGE: Language =
+    Language { code: "it", share: 2, families: &[FAMILIES], rules: &[RULES] };
 
 const FAMILIES: &[Family] = &families(&Phrases {
     factual: &[
@@ -89,12 +83,12 @@ const RULES: &[Rule] = &[
             "",
             "",
             "",
-            " {-40}{breve}",
-            " {+40}{passi}",
-            " {+65}{rigore}",
-            " {+25}{formato}",
-            " {+20}{limite}",
-            " {+20}{limite} {+25}{formato}",
+            " {breve}",
+            " {passi}",
+            " {rigore}",
+            " {formato}",
+            " {limite}",
+            " {limite} {formato}",
             " Grazie!",
         ],
     ),
@@ -139,7 +133,7 @@ const RULES: &[Rule] = &[
             "{saluto} ",
             "{saluto} {motivo} ",
             "{motivo} ",
-            "{+20}Ecco il contesto: {contesto*2..6}\n\n",
+            "Ecco il contesto: {contesto*2..6}\n\n",
         ],
     ),
     ("saluto", &["Ciao!", "Buongiorno,", "Una domanda veloce:", "Buonasera,", "Scusa il disturbo.", "Ehi,"]),
@@ -156,14 +150,14 @@ const RULES: &[Rule] = &[
     (
         "contesto",
         &[
-            "{+5}Il nostro gruppo di {firm} si è spostato a {city} in primavera.",
-            "{+5}{person} ha chiamato {giorno} per parlare di {tema}.",
-            "{+5}Il budget è di {money} euro, ma nessuno ha firmato.",
-            "{+5}Piove da {giorno}, perciò {festa} è rinviata.",
-            "{+5}Siamo in {3..40}, quasi tutti di {city}.",
-            "{+5}Il rapporto parla due volte di {tema}.",
-            "{+5}{person} e {person} ne hanno già parlato a pranzo.",
-            "{+5}Abbiamo restituito il {gadget} dopo una settimana.",
+            "Il nostro gruppo di {firm} si è spostato a {city} in primavera.",
+            "{person} ha chiamato {giorno} per parlare di {tema}.",
+            "Il budget è di {money} euro, ma nessuno ha firmato.",
+            "Piove da {giorno}, perciò {festa} è rinviata.",
+            "Siamo in {3..40}, quasi tutti di {city}.",
+            "Il rapporto parla due volte di {tema}.",
+            "{person} e {person} ne hanno già parlato a pranzo.",
+            "Abbiamo restituito il {gadget} dopo una settimana.",
         ],
     ),
     (
@@ -280,10 +274,10 @@ const RULES: &[Rule] = &[
         &[
             "",
             "",
-            "{+18}, per {money} euro al massimo",
-            "{+18}, senza aereo",
-            "{+18}, tutto in treno",
-            "{+18}, con il {giorno} libero",
+            ", per {money} euro al massimo",
+            ", senza aereo",
+            ", tutto in treno",
+            ", con il {giorno} libero",
         ],
     ),
     (
@@ -294,10 +288,10 @@ const RULES: &[Rule] = &[
     (
         "passo",
         &[
-            "{+28}Poi {person@p} ne regala {2..11} a {person}.",
-            "{+28}Poi {person} porta {2..9} scatole da {4..12} pezzi.",
-            "{+28}Poi la metà si perde per strada.",
-            "{+28}Poi ne arrivano {3..19} e se ne rompono {2..8}.",
+            "Poi {person@p} ne regala {2..11} a {person}.",
+            "Poi {person} porta {2..9} scatole da {4..12} pezzi.",
+            "Poi la metà si perde per strada.",
+            "Poi ne arrivano {3..19} e se ne rompono {2..8}.",
         ],
     ),
     ("script", &["Python", "JavaScript", "Bash", "Ruby"]),
@@ -327,22 +321,22 @@ const RULES: &[Rule] = &[
     (
         "clausola",
         &[
-            "{+14}Ciascuna parte può recedere per iscritto con {30..90} giorni di preavviso.",
-            "{+14}La responsabilità è limitata a {money} euro per sinistro.",
-            "{+14}Le piccole riparazioni fino a {money} euro sono a carico dell'inquilino.",
-            "{+14}Il foro competente è quello di {city}.",
-            "{+14}La garanzia dura {6..36} mesi.",
+            "Ciascuna parte può recedere per iscritto con {30..90} giorni di preavviso.",
+            "La responsabilità è limitata a {money} euro per sinistro.",
+            "Le piccole riparazioni fino a {money} euro sono a carico dell'inquilino.",
+            "Il foro competente è quello di {city}.",
+            "La garanzia dura {6..36} mesi.",
         ],
     ),
     (
         "indizio",
         &[
-            "{+17}{person} non abita accanto a {person}.",
-            "{+17}Chi beve tè non ha un cane.",
-            "{+17}{person} ha più anni di {person}.",
-            "{+17}Solo una persona mangia {cibo}.",
-            "{+17}La casa rossa è a sinistra di quella verde.",
-            "{+17}{person} mente sempre di {giorno}.",
+            "{person} non abita accanto a {person}.",
+            "Chi beve tè non ha un cane.",
+            "{person} ha più anni di {person}.",
+            "Solo una persona mangia {cibo}.",
+            "La casa rossa è a sinistra di quella verde.",
+            "{person} mente sempre di {giorno}.",
         ],
     ),
 ];

@@ -1,16 +1,10 @@
 //! Japanese.
 
-use super::{DAMPING_PERCENT, Phrases, families};
+use super::{Phrases, families};
 use crate::starter::{Family, Language, grammar::Rule};
 
-pub(super) const LANGUAGE: Language = Language {
-    code: "ja",
-    share: 2,
-    offset: -30,
-    damping_percent: DAMPING_PERCENT,
-    families: &[FAMILIES],
-    rules: &[RULES],
-};
+pub(super) const LANGUAGE: Language =
+    Language { code: "ja", share: 2, families: &[FAMILIES], rules: &[RULES] };
 
 const FAMILIES: &[Family] = &families(&Phrases {
     factual: &[
@@ -84,12 +78,12 @@ const RULES: &[Rule] = &[
             "",
             "",
             "",
-            "{-40} {mijikaku}",
-            "{+40} {dankai}",
-            "{+65} {genmitsu}",
-            "{+25} {katachi}",
-            "{+20} {seigen}",
-            "{+20} {seigen}{+25} {katachi}",
+            " {mijikaku}",
+            " {dankai}",
+            " {genmitsu}",
+            " {katachi}",
+            " {seigen}",
+            " {seigen} {katachi}",
             " よろしくお願いします。",
         ],
     ),
@@ -120,15 +114,7 @@ const RULES: &[Rule] = &[
     ),
     (
         "lead",
-        &[
-            "",
-            "",
-            "",
-            "{aisatsu}",
-            "{aisatsu}{riyuu} ",
-            "{riyuu} ",
-            "{+20}まず背景です。 {bunmyaku*2..6}\n\n",
-        ],
+        &["", "", "", "{aisatsu}", "{aisatsu}{riyuu} ", "{riyuu} ", "まず背景です。 {bunmyaku*2..6}\n\n"],
     ),
     (
         "aisatsu",
@@ -154,14 +140,14 @@ const RULES: &[Rule] = &[
     (
         "bunmyaku",
         &[
-            "{+5}{firm} のチームは春に {city} へ引っ越しました。",
-            "{+5}{person} さんが{youbi}に電話で{wadai}のことを聞いてきました。",
-            "{+5}予算は {money} 円ですが、まだ誰も署名していません。",
-            "{+5}{youbi}から雨なので、{gyouji}は延期になりました。",
-            "{+5}参加者は {3..40} 人で、ほとんどが {city} の人です。",
-            "{+5}報告書には{wadai}が二回出てきます。",
-            "{+5}{person} さんと {person} さんは昼食のときにもう話しました。",
-            "{+5}{gadget} は一週間で返品しました。",
+            "{firm} のチームは春に {city} へ引っ越しました。",
+            "{person} さんが{youbi}に電話で{wadai}のことを聞いてきました。",
+            "予算は {money} 円ですが、まだ誰も署名していません。",
+            "{youbi}から雨なので、{gyouji}は延期になりました。",
+            "参加者は {3..40} 人で、ほとんどが {city} の人です。",
+            "報告書には{wadai}が二回出てきます。",
+            "{person} さんと {person} さんは昼食のときにもう話しました。",
+            "{gadget} は一週間で返品しました。",
         ],
     ),
     (
@@ -266,10 +252,10 @@ const RULES: &[Rule] = &[
         &[
             "",
             "",
-            "{+18}費用は {money} 円までです。",
-            "{+18}飛行機は使いません。",
-            "{+18}移動はすべて電車です。",
-            "{+18}{youbi}は休みにします。",
+            "費用は {money} 円までです。",
+            "飛行機は使いません。",
+            "移動はすべて電車です。",
+            "{youbi}は休みにします。",
         ],
     ),
     ("gyouji", &["結婚式", "研修会", "試験", "お祭り", "発表会", "同窓会"]),
@@ -277,10 +263,10 @@ const RULES: &[Rule] = &[
     (
         "tejun",
         &[
-            "{+28}次に、{person} さんに {2..11} 個あげます。",
-            "{+28}次に、{4..12} 個入りの箱を {2..9} 箱もらいます。",
-            "{+28}次に、半分を途中でなくします。",
-            "{+28}次に、{3..19} 個増えて {2..8} 個壊れます。",
+            "次に、{person} さんに {2..11} 個あげます。",
+            "次に、{4..12} 個入りの箱を {2..9} 箱もらいます。",
+            "次に、半分を途中でなくします。",
+            "次に、{3..19} 個増えて {2..8} 個壊れます。",
         ],
     ),
     ("script", &["Python", "JavaScript", "Bash", "Ruby"]),
@@ -299,22 +285,22 @@ const RULES: &[Rule] = &[
     (
         "joukou",
         &[
-            "{+14}各当事者は {30..90} 日前の書面による通知で解約できる。",
-            "{+14}損害賠償は一件 {money} 円を上限とする。",
-            "{+14}{money} 円以下の修理は借主の負担とする。",
-            "{+14}管轄裁判所は {city} とする。",
-            "{+14}保証期間は {6..36} か月とする。",
+            "各当事者は {30..90} 日前の書面による通知で解約できる。",
+            "損害賠償は一件 {money} 円を上限とする。",
+            "{money} 円以下の修理は借主の負担とする。",
+            "管轄裁判所は {city} とする。",
+            "保証期間は {6..36} か月とする。",
         ],
     ),
     (
         "hint",
         &[
-            "{+17}{person} さんは {person} さんの隣ではありません。",
-            "{+17}お茶を飲む人は犬を飼っていません。",
-            "{+17}{person} さんは {person} さんより年上です。",
-            "{+17}{shokuzai}が好きな人は一人だけです。",
-            "{+17}赤い家は緑の家の左にあります。",
-            "{+17}{person} さんは{youbi}に必ず嘘をつきます。",
+            "{person} さんは {person} さんの隣ではありません。",
+            "お茶を飲む人は犬を飼っていません。",
+            "{person} さんは {person} さんより年上です。",
+            "{shokuzai}が好きな人は一人だけです。",
+            "赤い家は緑の家の左にあります。",
+            "{person} さんは{youbi}に必ず嘘をつきます。",
         ],
     ),
 ];

@@ -1,5 +1,4 @@
-//! The languages other than English, one file each, all with the same task families. A family's
-//! difficulty counts half here, and the language adds an offset.
+//! The languages other than English, one file each, all with the same task families.
 
 mod chinese;
 mod french;
@@ -21,9 +20,6 @@ pub(super) const ALL: [&Language; 7] = [
     &chinese::LANGUAGE,
 ];
 
-/// The share of a family's English base that counts in another language.
-const DAMPING_PERCENT: i32 = 50;
-
 /// The templates of one language, by family.
 struct Phrases {
     factual: &'static [&'static str],
@@ -42,26 +38,26 @@ struct Phrases {
     logic_puzzle: &'static [&'static str],
 }
 
-/// The families of one language, with the bases that their English namesakes have.
+/// The families of one language.
 const fn families(phrases: &Phrases) -> [Family; 14] {
     [
-        family("factual", -260, phrases.factual),
-        family("translation", -190, phrases.translation),
-        family("summarising", -200, phrases.summarising),
-        family("rewriting", -240, phrases.rewriting),
-        family("email", -230, phrases.email),
-        family("faq", -310, phrases.faq),
-        family("chit_chat", -340, phrases.chit_chat),
-        family("cooking", -250, phrases.cooking),
-        family("planning", -140, phrases.planning),
-        family("arithmetic_story", -130, phrases.arithmetic_story),
-        family("code_script", -80, phrases.code_script),
-        family("history_comparison", -60, phrases.history_comparison),
-        family("contract", 25, phrases.contract),
-        family("logic_puzzle", 30, phrases.logic_puzzle),
+        family("factual", phrases.factual),
+        family("translation", phrases.translation),
+        family("summarising", phrases.summarising),
+        family("rewriting", phrases.rewriting),
+        family("email", phrases.email),
+        family("faq", phrases.faq),
+        family("chit_chat", phrases.chit_chat),
+        family("cooking", phrases.cooking),
+        family("planning", phrases.planning),
+        family("arithmetic_story", phrases.arithmetic_story),
+        family("code_script", phrases.code_script),
+        family("history_comparison", phrases.history_comparison),
+        family("contract", phrases.contract),
+        family("logic_puzzle", phrases.logic_puzzle),
     ]
 }
 
-const fn family(name: &'static str, base: i32, templates: &'static [&'static str]) -> Family {
-    Family { name, share: 1, base, framed: true, templates, rules: &[] }
+const fn family(name: &'static str, templates: &'static [&'static str]) -> Family {
+    Family { name, share: 1, framed: true, templates, rules: &[] }
 }

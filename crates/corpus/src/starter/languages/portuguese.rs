@@ -1,16 +1,10 @@
 //! Portuguese.
 
-use super::{DAMPING_PERCENT, Phrases, families};
+use super::{Phrases, families};
 use crate::starter::{Family, Language, grammar::Rule};
 
-pub(super) const LANGUAGE: Language = Language {
-    code: "pt",
-    share: 2,
-    offset: -60,
-    damping_percent: DAMPING_PERCENT,
-    families: &[FAMILIES],
-    rules: &[RULES],
-};
+pub(super) const LANGUAGE: Language =
+    Language { code: "pt", share: 2, families: &[FAMILIES], rules: &[RULES] };
 
 const FAMILIES: &[Family] = &families(&Phrases {
     factual: &[
@@ -89,12 +83,12 @@ const RULES: &[Rule] = &[
             "",
             "",
             "",
-            " {-40}{breve}",
-            " {+40}{passos}",
-            " {+65}{rigor}",
-            " {+25}{formato}",
-            " {+20}{limite}",
-            " {+20}{limite} {+25}{formato}",
+            " {breve}",
+            " {passos}",
+            " {rigor}",
+            " {formato}",
+            " {limite}",
+            " {limite} {formato}",
             " Obrigado!",
         ],
     ),
@@ -125,15 +119,7 @@ const RULES: &[Rule] = &[
     ),
     (
         "lead",
-        &[
-            "",
-            "",
-            "",
-            "{ola} ",
-            "{ola} {motivo} ",
-            "{motivo} ",
-            "{+20}Aqui vai o contexto: {contexto*2..6}\n\n",
-        ],
+        &["", "", "", "{ola} ", "{ola} {motivo} ", "{motivo} ", "Aqui vai o contexto: {contexto*2..6}\n\n"],
     ),
     ("ola", &["Olá!", "Bom dia,", "Uma pergunta rápida:", "Boa tarde,", "Desculpe incomodar.", "Oi,"]),
     (
@@ -149,14 +135,14 @@ const RULES: &[Rule] = &[
     (
         "contexto",
         &[
-            "{+5}A nossa equipa da {firm} mudou-se para {city} na primavera.",
-            "{+5}{person} telefonou na {dia} para perguntar sobre {tema}.",
-            "{+5}O orçamento é de {money} euros, mas ninguém assinou.",
-            "{+5}Chove desde {dia}, por isso {festa} foi adiada.",
-            "{+5}Somos {3..40} pessoas, quase todas de {city}.",
-            "{+5}O relatório menciona {tema} duas vezes.",
-            "{+5}{person} e {person} já falaram disso ao almoço.",
-            "{+5}Devolvemos o {gadget} ao fim de uma semana.",
+            "A nossa equipa da {firm} mudou-se para {city} na primavera.",
+            "{person} telefonou na {dia} para perguntar sobre {tema}.",
+            "O orçamento é de {money} euros, mas ninguém assinou.",
+            "Chove desde {dia}, por isso {festa} foi adiada.",
+            "Somos {3..40} pessoas, quase todas de {city}.",
+            "O relatório menciona {tema} duas vezes.",
+            "{person} e {person} já falaram disso ao almoço.",
+            "Devolvemos o {gadget} ao fim de uma semana.",
         ],
     ),
     (
@@ -284,10 +270,10 @@ const RULES: &[Rule] = &[
         &[
             "",
             "",
-            "{+18}, por {money} euros no máximo",
-            "{+18}, sem avião",
-            "{+18}, tudo de comboio",
-            "{+18}, com uma {dia} livre",
+            ", por {money} euros no máximo",
+            ", sem avião",
+            ", tudo de comboio",
+            ", com uma {dia} livre",
         ],
     ),
     ("festa", &["a festa da escola", "a oficina", "a prova", "a merenda", "a feira", "a final do clube"]),
@@ -295,10 +281,10 @@ const RULES: &[Rule] = &[
     (
         "passo",
         &[
-            "{+28}Depois {person@p} dá {2..11} a {person}.",
-            "{+28}Depois {person} traz {2..9} caixas com {4..12} cada.",
-            "{+28}Depois metade perde-se pelo caminho.",
-            "{+28}Depois chegam mais {3..19} e partem-se {2..8}.",
+            "Depois {person@p} dá {2..11} a {person}.",
+            "Depois {person} traz {2..9} caixas com {4..12} cada.",
+            "Depois metade perde-se pelo caminho.",
+            "Depois chegam mais {3..19} e partem-se {2..8}.",
         ],
     ),
     ("script", &["Python", "JavaScript", "Bash", "Ruby"]),
@@ -328,22 +314,22 @@ const RULES: &[Rule] = &[
     (
         "clausula",
         &[
-            "{+14}Cada parte pode rescindir por escrito com {30..90} dias de aviso.",
-            "{+14}A responsabilidade limita-se a {money} euros por sinistro.",
-            "{+14}As reparações até {money} euros cabem ao inquilino.",
-            "{+14}O foro competente é o de {city}.",
-            "{+14}A garantia é de {6..36} meses.",
+            "Cada parte pode rescindir por escrito com {30..90} dias de aviso.",
+            "A responsabilidade limita-se a {money} euros por sinistro.",
+            "As reparações até {money} euros cabem ao inquilino.",
+            "O foro competente é o de {city}.",
+            "A garantia é de {6..36} meses.",
         ],
     ),
     (
         "pista",
         &[
-            "{+17}{person} não mora ao lado de {person}.",
-            "{+17}Quem bebe chá não tem cão.",
-            "{+17}{person} tem mais anos do que {person}.",
-            "{+17}Só uma pessoa gosta de {alimento}.",
-            "{+17}A casa vermelha fica à esquerda da verde.",
-            "{+17}{person} mente sempre à {dia}.",
+            "{person} não mora ao lado de {person}.",
+            "Quem bebe chá não tem cão.",
+            "{person} tem mais anos do que {person}.",
+            "Só uma pessoa gosta de {alimento}.",
+            "A casa vermelha fica à esquerda da verde.",
+            "{person} mente sempre à {dia}.",
         ],
     ),
 ];

@@ -1,16 +1,10 @@
 //! Spanish.
 
-use super::{DAMPING_PERCENT, Phrases, families};
+use super::{Phrases, families};
 use crate::starter::{Family, Language, grammar::Rule};
 
-pub(super) const LANGUAGE: Language = Language {
-    code: "es",
-    share: 3,
-    offset: -60,
-    damping_percent: DAMPING_PERCENT,
-    families: &[FAMILIES],
-    rules: &[RULES],
-};
+pub(super) const LANGUAGE: Language =
+    Language { code: "es", share: 3, families: &[FAMILIES], rules: &[RULES] };
 
 const FAMILIES: &[Family] = &families(&Phrases {
     factual: &[
@@ -89,12 +83,12 @@ const RULES: &[Rule] = &[
             "",
             "",
             "",
-            " {-40}{breve}",
-            " {+40}{pasos}",
-            " {+65}{rigor}",
-            " {+25}{formato}",
-            " {+20}{limite}",
-            " {+20}{limite} {+25}{formato}",
+            " {breve}",
+            " {pasos}",
+            " {rigor}",
+            " {formato}",
+            " {limite}",
+            " {limite} {formato}",
             " ¡Gracias!",
         ],
     ),
@@ -135,7 +129,7 @@ const RULES: &[Rule] = &[
             "{saludo} ",
             "{saludo} {motivo} ",
             "{motivo} ",
-            "{+20}Te doy el contexto: {contexto*2..6}\n\n",
+            "Te doy el contexto: {contexto*2..6}\n\n",
         ],
     ),
     (
@@ -155,14 +149,14 @@ const RULES: &[Rule] = &[
     (
         "contexto",
         &[
-            "{+5}Nuestro equipo de {firm} se mudó a {city} en primavera.",
-            "{+5}{person} llamó el {dia} para preguntar por {tema}.",
-            "{+5}El presupuesto es de {money} euros, pero nadie ha firmado.",
-            "{+5}Llueve desde el {dia}, así que se aplaza {fiesta}.",
-            "{+5}Somos {3..40} personas, casi todas de {city}.",
-            "{+5}El informe menciona dos veces {tema}.",
-            "{+5}{person} y {person} ya lo hablaron en la comida.",
-            "{+5}Devolvimos el {gadget} después de una semana.",
+            "Nuestro equipo de {firm} se mudó a {city} en primavera.",
+            "{person} llamó el {dia} para preguntar por {tema}.",
+            "El presupuesto es de {money} euros, pero nadie ha firmado.",
+            "Llueve desde el {dia}, así que se aplaza {fiesta}.",
+            "Somos {3..40} personas, casi todas de {city}.",
+            "El informe menciona dos veces {tema}.",
+            "{person} y {person} ya lo hablaron en la comida.",
+            "Devolvimos el {gadget} después de una semana.",
         ],
     ),
     (
@@ -288,24 +282,17 @@ const RULES: &[Rule] = &[
     ),
     (
         "deseo",
-        &[
-            "",
-            "",
-            "{+18}, por {money} euros como máximo",
-            "{+18}, sin avión",
-            "{+18}, todo en tren",
-            "{+18}, con un {dia} libre",
-        ],
+        &["", "", ", por {money} euros como máximo", ", sin avión", ", todo en tren", ", con un {dia} libre"],
     ),
     ("fiesta", &["la boda", "el taller", "el examen", "la merienda", "el concurso", "el torneo del club"]),
     ("cosas", &["manzanas", "tarjetas", "sillas", "cajas", "canicas", "estampillas", "tazas", "velas"]),
     (
         "paso",
         &[
-            "{+28}Luego {person@p} regala {2..11} a {person}.",
-            "{+28}Luego {person} trae {2..9} cajas con {4..12} cada una.",
-            "{+28}Luego la mitad se pierde por el camino.",
-            "{+28}Luego llegan {3..19} más y {2..8} se rompen.",
+            "Luego {person@p} regala {2..11} a {person}.",
+            "Luego {person} trae {2..9} cajas con {4..12} cada una.",
+            "Luego la mitad se pierde por el camino.",
+            "Luego llegan {3..19} más y {2..8} se rompen.",
         ],
     ),
     ("script", &["Python", "JavaScript", "Bash", "Ruby"]),
@@ -335,22 +322,22 @@ const RULES: &[Rule] = &[
     (
         "clausula",
         &[
-            "{+14}Cada parte puede rescindir por escrito con {30..90} días de aviso.",
-            "{+14}La responsabilidad se limita a {money} euros por siniestro.",
-            "{+14}Las reparaciones de hasta {money} euros corren a cargo del inquilino.",
-            "{+14}El fuero competente es el de {city}.",
-            "{+14}La garantía es de {6..36} meses.",
+            "Cada parte puede rescindir por escrito con {30..90} días de aviso.",
+            "La responsabilidad se limita a {money} euros por siniestro.",
+            "Las reparaciones de hasta {money} euros corren a cargo del inquilino.",
+            "El fuero competente es el de {city}.",
+            "La garantía es de {6..36} meses.",
         ],
     ),
     (
         "pista",
         &[
-            "{+17}{person} no vive al lado de {person}.",
-            "{+17}Quien toma té no tiene perro.",
-            "{+17}{person} es mayor que {person}.",
-            "{+17}Solo a una persona le gusta comer {alimento}.",
-            "{+17}La casa roja está a la izquierda de la verde.",
-            "{+17}{person} siempre miente los {dia}.",
+            "{person} no vive al lado de {person}.",
+            "Quien toma té no tiene perro.",
+            "{person} es mayor que {person}.",
+            "Solo a una persona le gusta comer {alimento}.",
+            "La casa roja está a la izquierda de la verde.",
+            "{person} siempre miente los {dia}.",
         ],
     ),
 ];
