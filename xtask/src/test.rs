@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::run::{command, root, run_shown, step, tell};
+use crate::run::{command, run_shown, step, tell};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -27,29 +27,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         tests.env("RUNG_NO_CLIENTS", "1");
     }
     run_shown(&mut tests, "cargo test --release --workspace")?;
-    if root().join("training/tests/ndarray.rs").is_file() {
-        step(&[
-            "cargo",
-            "test",
-            "--release",
-            "-p",
-            "training",
-            "--features",
-            "ndarray",
-            "--test",
-            "ndarray",
-        ])?;
-    } else {
-        left_out.push("training on ndarray (no training/tests/ndarray.rs)");
-    }
+    // The dev profile: an optimised wgpu takes five times as long to build as these tests run.
+    let backends =
+        |features| ["cargo", "test", "-p", "training", "--features", features, "--test", "backends"];
     if args.no_gpu {
         left_out.push("training on wgpu (--no-gpu)");
-    } else if root().join("training/tests/wgpu.rs").is_file() {
-        step(&["bash", "scripts/vulkan-deps"])?;
-        // The dev profile: an optimised wgpu takes five times as long to build as this test runs.
-        step(&["cargo", "test", "-p", "training", "--features", "wgpu", "--test", "wgpu"])?;
+        step(&backends("ndarray"))?;
     } else {
-        left_out.push("training on wgpu (no training/tests/wgpu.rs)");
+        step(&["bash", "scripts/vulkan-deps"])?;
+        step(&backends("ndarray,wgpu"))?;
     }
     for what in &left_out {
         tell(&format!("left out: {what}"));

@@ -63,6 +63,13 @@ pub enum CorpusError {
     },
 }
 
+/// Nothing when the first invalid row is the only one.
 fn more(kinds: &BTreeMap<String, usize>) -> String {
-    kinds.iter().map(|(kind, count)| format!("\n  {count} rows in all: {kind}")).collect()
+    if kinds.values().sum::<usize>() <= 1 {
+        return String::new();
+    }
+    let line = |(kind, count): (&String, &usize)| {
+        format!("\n  {count} row{} in all: {kind}", if *count == 1 { "" } else { "s" })
+    };
+    kinds.iter().map(line).collect()
 }
