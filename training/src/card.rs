@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use artifact::{Interval, Manifest, PairCalibrator, PairMetrics};
+use artifact::{Interval, Manifest, PairCalibrator, PairMetrics, ZeroShotMetrics};
 use evaluation::{ReliabilityBin, reliability_equal_mass};
 
 use crate::measure::Measured;
@@ -58,6 +58,9 @@ fn card(manifest: &Manifest, calibrators: &[PairCalibrator]) -> String {
     for (i, (metrics, calibrator)) in manifest.metrics.pairs.iter().zip(calibrators).enumerate() {
         pair_section(&mut text, metrics, calibrator, i);
     }
+    if let Some(first) = manifest.metrics.zero_shot.first() {
+        zero_shot_section(&mut text, first, manifest);
+    }
     text.push_str(
         "## What it is not good for\n\n\
          - Models other than those of the pairs above, or the same models behind another prompt template: \
@@ -111,14 +114,42 @@ fn pair_section(text: &mut String, metrics: &PairMetrics, calibrator: &PairCalib
     let _ = writeln!(text, "\n{}\n\n![Reliability]({})\n", verdict(metrics), figure(i));
 }
 
+/// Ranking of another pair on data nothing was fitted on: what a stranger to the data can expect.
+fn zero_shot_section(text: &mut String, first: &ZeroShotMetrics, manifest: &Manifest) {
+    let _ = writeln!(
+        text,
+        "## Zero-shot: {}\n\nOther models, other data: rows ranked by the probability for {}. Random is 0.5.\n\n\
+         | data | rows | figure | classifier | prompt length |\n|---|---|---|---|---|",
+        first.metrics.pair,
+        manifest.metrics.pairs.first().map_or("the default pair", |pair| &pair.pair)
+    );
+    for row in &manifest.metrics.zero_shot {
+        for (key, name) in [("auroc", "AUROC"), ("apgr", "APGR (full sweep)")] {
+            let cell = |scorer: &str| {
+                row.metrics.scorers.get(scorer).and_then(|f| f.get(key)).map_or("–".into(), shown)
+            };
+            let (own, length) = (cell("classifier"), cell("prompt_length"));
+            let _ = writeln!(text, "| {} | {} | {name} | {own} | {length} |", row.data, row.metrics.rows);
+        }
+    }
+    for row in &manifest.metrics.zero_shot {
+        let _ = writeln!(text, "\n{}: {}", row.data, verdict(&row.metrics));
+    }
+    text.push('\n');
+}
+
 fn shown(figure: &Interval) -> String {
     format!("{:.4} [{:.4}, {:.4}]", figure.value, figure.lower, figure.upper)
 }
 
-/// Says plainly whether the classifier beats the length of the prompt.
+/// Says plainly whether the classifier beats the length of the prompt, by the quality it recovers
+/// where that is known, else by AUROC.
 fn verdict(metrics: &PairMetrics) -> String {
-    let auroc = |scorer: &str| metrics.scorers.get(scorer).and_then(|f| f.get("auroc"));
-    match (auroc("classifier"), auroc("prompt_length")) {
+    let ranking = |scorer: &str| {
+        let figures = metrics.scorers.get(scorer)?;
+        figures.get("apgr").or_else(|| figures.get("auroc"))
+    };
+    match (ranking("classifier"), ranking("prompt_length")) {
         (Some(own), Some(length)) if own.lower > length.upper => {
             "The classifier ranks better than prompt length: the intervals do not meet.".to_owned()
         }

@@ -13,7 +13,7 @@ use types::{ModelName, ModelPair, Threshold, WinProbability};
 use crate::calibrate::{CrossFit, Fitting};
 use crate::card::card_files;
 use crate::fit::{Checkpoints, FitConfig, FitReport, MINIMUM_ROWS, Observer, Prepared, fit};
-use crate::measure::{Measured, length_map};
+use crate::measure::{Measured, length_map, zero_shot};
 
 /// Share of queries the default operating point sends to strong.
 const DEFAULT_STRONG_CALL_RATE: f64 = 0.5;
@@ -65,6 +65,19 @@ pub struct Evidence<'a> {
     pub sources: Vec<String>,
     /// Whether outcomes are simulated.
     pub simulated: bool,
+    /// Rows of another pair to rank, never fitted on.
+    pub benchmark: Option<Benchmark>,
+}
+
+/// Rows with outcomes of models that the artifact does not serve.
+#[derive(Debug)]
+pub struct Benchmark {
+    /// What to call it.
+    pub name: String,
+    /// The rows.
+    pub examples: Vec<Example>,
+    /// The pair they compare.
+    pub pair: ModelPair,
 }
 
 /// The models of the pairs, each once, in the order they are first named.
@@ -130,7 +143,7 @@ pub fn train(
 /// # Errors
 /// When a figure is undefined on the test rows or the folder cannot be written.
 pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &Path) -> Result<Manifest> {
-    let Evidence { examples, sources, simulated } = evidence;
+    let Evidence { examples, sources, simulated, benchmark } = evidence;
     let split = &trained.split;
     let (mut pairs, mut measured) = (Vec::new(), Vec::new());
     for calibrator in &trained.calibrators {
@@ -145,6 +158,14 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
         measured.push(rows);
     }
     let default = operating_point(trained, examples)?;
+    let zero_shot = match benchmark {
+        Some(Benchmark { name, examples, pair }) => {
+            let scored_as = trained.calibrators.first().context("no pair is calibrated")?;
+            zero_shot(&trained.classifier, scored_as, name, examples, pair, plan.fit.seed)
+                .with_context(|| format!("measuring zero-shot on {name}"))?
+        }
+        None => Vec::new(),
+    };
     let draft = Draft {
         name: plan.name.clone(),
         created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -171,7 +192,7 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
                 test: split.test.len(),
             },
         },
-        metrics: Metrics { pairs },
+        metrics: Metrics { pairs, zero_shot },
     };
     Ok(draft.write(folder, |manifest| card_files(manifest, &trained.calibrators, &measured))?)
 }

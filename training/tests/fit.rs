@@ -87,7 +87,7 @@ fn the_same_seed_gives_the_same_bytes_even_when_interrupted_and_resumed() {
 #[test]
 fn calibrated_probabilities_are_nearer_to_the_truth_than_the_base_rate() {
     let _one = ONE_AT_A_TIME.lock();
-    let (examples, split, prepared) = data(6_000);
+    let (examples, split, prepared) = data(20_000);
     let device = Backend::Flex.device().unwrap();
     let config = FitConfig::default();
     let interrupt = AtomicBool::new(false);
@@ -110,6 +110,7 @@ fn calibrated_probabilities_are_nearer_to_the_truth_than_the_base_rate() {
         bias += p - truth;
     }
     let n = split.test.len() as f64;
-    assert!(error < 0.7 * constant_error, "{} against {}", error / n, constant_error / n);
+    println!("mean absolute error {}, of the base rate {}", error / n, constant_error / n);
+    assert!(error / n <= 0.03, "{}, the base rate {}", error / n, constant_error / n);
     assert!((bias / n).abs() < 0.05, "calibrated in the large: {}", bias / n);
 }

@@ -15,6 +15,7 @@ pub use error::ArtifactError;
 pub use load::Artifact;
 pub use manifest::{
     DataSummary, FORMAT_VERSION, Interval, Manifest, Metrics, OperatingPoint, PairMetrics, Splits,
+    ZeroShotMetrics,
 };
 pub use probe::probe_queries;
 pub use store::{Draft, PairCalibrator};

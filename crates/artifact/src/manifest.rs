@@ -109,6 +109,19 @@ pub struct Interval {
 pub struct Metrics {
     /// One entry per calibrated pair.
     pub pairs: Vec<PairMetrics>,
+    /// Ranking of other models' outcomes, on data nothing was fitted on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zero_shot: Vec<ZeroShotMetrics>,
+}
+
+/// How well the default pair's probability ranks another pair's outcomes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZeroShotMetrics {
+    /// Name of the data, with the slice.
+    pub data: String,
+    /// Only the rank figures `auroc` and `apgr`: the probabilities speak of another pair.
+    pub metrics: PairMetrics,
 }
 
 /// Figures of one pair; the outer key is the scorer: `classifier`, `base_rate` or `prompt_length`,

@@ -42,7 +42,7 @@ fn write(folder: &Path, slope: f64) -> Result<Manifest, ArtifactError> {
             rows: 0,
             splits: Splits { fit: 0, dev: 0, calibrate: 0, test: 0 },
         },
-        metrics: Metrics { pairs: vec![] },
+        metrics: Metrics { pairs: vec![], zero_shot: vec![] },
     };
     draft.write(folder, |_| vec![("MODEL_CARD.md".into(), b"# test\n".to_vec())])
 }

@@ -6,15 +6,11 @@ use anyhow::{Context, Result, bail};
 use artifact::Artifact;
 use clap::Args;
 use classifier::Backend;
-use evaluation::bootstrap::percentile_interval;
-use evaluation::{auroc, routing};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use types::{ModelPair, WinProbability};
+use types::WinProbability;
 
 use super::{DataArgs, Loaded, PairArgs};
 use crate::calibrate::label;
-use crate::measure::prompt_length;
+use crate::measure::{prompt_length, ranking};
 
 /// Rank labelled data by an artifact's win probability.
 ///
@@ -64,31 +60,17 @@ impl EvaluateArgs {
         };
         let probabilities: Vec<f64> = examples.iter().map(&mut probability).collect();
         let lengths: Vec<f64> = examples.iter().map(|e| prompt_length(&e.query)).collect();
+        let rows: Vec<&corpus::Example> = examples.iter().collect();
         for (scorer, scores) in [("classifier", &probabilities), ("prompt length", &lengths)] {
-            say(&line(scorer, scores, &examples, pair)?);
+            let figures = ranking(scores, &rows, pair, 1)?;
+            let shown = |name: &str| {
+                figures.get(name).map_or("undefined: no gap to recover".to_owned(), |f| {
+                    format!("{:.4} [{:.4}, {:.4}]", f.value, f.lower, f.upper)
+                })
+            };
+            let (auroc, apgr) = (shown("auroc"), shown("apgr"));
+            say(&format!("{scorer:<14} n {:>6}  AUROC {auroc}  APGR {apgr}", scores.len()));
         }
         Ok(())
     }
-}
-
-fn line(scorer: &str, scores: &[f64], examples: &[corpus::Example], pair: &ModelPair) -> Result<String> {
-    let labels: Vec<bool> = examples.iter().map(|e| label(e, pair).unwrap_or(false)).collect();
-    let groups: Vec<&str> = examples.iter().map(|e| e.group.as_deref().unwrap_or(&e.id)).collect();
-    let score_of = |e: &corpus::Example, m| e.evidence.outcomes.get(m).copied();
-    let quality: Option<Vec<(f64, f64)>> =
-        examples.iter().map(|e| Some((score_of(e, pair.weak())?, score_of(e, pair.strong())?))).collect();
-    let mut text = format!("{scorer:<14} n {:>6}  AUROC {:.4}", scores.len(), auroc(scores, &labels)?);
-    if let Some(quality) = quality {
-        let apgr = |rows: &[usize]| {
-            let s: Vec<f64> = rows.iter().map(|r| scores[*r]).collect();
-            let (weak, strong): (Vec<f64>, Vec<f64>) = rows.iter().map(|r| quality[*r]).unzip();
-            Some(routing::full_sweep(&s, &weak, &strong).ok()?.apgr())
-        };
-        let all: Vec<usize> = (0..scores.len()).collect();
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let interval = percentile_interval(&groups, apgr, 400, 0.95, &mut rng)?;
-        let value = apgr(&all).map_or("no gap to recover".to_owned(), |v| format!("{v:.4}"));
-        text.push_str(&format!("  APGR {value} [{:.4}, {:.4}]", interval.lower, interval.upper));
-    }
-    Ok(text)
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use classifier::{Backend, NetworkConfig};
-use corpus::Fractions;
+use corpus::{Fractions, ReadOptions};
 use indicatif::{ProgressBar, ProgressStyle};
-use types::ModelPair;
+use types::{ModelName, ModelPair};
 
 use super::{DataArgs, Loaded, PairArgs, starter_pairs};
 use crate::calibrate::CrossFit;
 use crate::fit::{FitConfig, Observer, Outcome, Progress};
-use crate::pipeline::{Evidence, Plan, train, write};
+use crate::pipeline::{Benchmark, Evidence, Plan, train, write};
 
 /// Fit a classifier, calibrate it, measure it, write the artifact.
 #[derive(Debug, Clone, Args)]
@@ -35,6 +35,16 @@ pub struct FitArgs {
     /// Save checkpoints here after each epoch and take up a fit that was cut short.
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
+    /// Data of other models, for the card: ranked by the default pair's probability, never fitted on.
+    /// Rows tagged contaminated:true are left out.
+    #[arg(long, value_name = "PATH", requires_all = ["zero_shot_strong", "zero_shot_weak"])]
+    zero_shot: Option<PathBuf>,
+    /// The dearer model there.
+    #[arg(long, value_name = "MODEL", requires = "zero_shot")]
+    zero_shot_strong: Option<String>,
+    /// The cheaper model there.
+    #[arg(long, value_name = "MODEL", requires = "zero_shot")]
+    zero_shot_weak: Option<String>,
 }
 
 /// How the classifier is fitted.
@@ -170,12 +180,16 @@ impl FitArgs {
                 report.best_epoch
             ),
         });
-        let evidence = Evidence { examples: &examples, sources, simulated };
+        let benchmark = self.benchmark()?;
+        let evidence = Evidence { examples: &examples, sources, simulated, benchmark };
         let manifest = write(&trained, &evidence, &plan, &self.out)?;
         for pair in &manifest.metrics.pairs {
             let figure = |scorer: &str, name: &str| pair.scorers.get(scorer)?.get(name).map(|f| f.value);
             let shown =
                 |scorer: &str, name: &str| figure(scorer, name).map_or("–".into(), |v| format!("{v:.4}"));
+            if let Some(error) = figure("classifier", "truth_mae") {
+                say(&format!("{}: mean absolute error to the true win probability {error:.4}", pair.pair));
+            }
             say(&format!(
                 "{}: AUROC {} (prompt length {}), Brier {} (base rate {}), ECE {} on {} test rows",
                 pair.pair,
@@ -192,6 +206,18 @@ impl FitArgs {
             say(&format!("note: this artifact is {}", corpus::starter::DISCLAIMER));
         }
         Ok(())
+    }
+
+    fn benchmark(&self) -> Result<Option<Benchmark>> {
+        let (Some(path), Some(strong), Some(weak)) =
+            (&self.zero_shot, &self.zero_shot_strong, &self.zero_shot_weak)
+        else {
+            return Ok(None);
+        };
+        let corpus = corpus::read(path, &ReadOptions::default())?;
+        let examples = corpus::select(corpus.examples, &[], &["contaminated:true".to_owned()]);
+        let pair = ModelPair::new(ModelName::new(strong)?, ModelName::new(weak)?)?;
+        Ok(Some(Benchmark { name: corpus.sources.join(", "), examples, pair }))
     }
 
     fn plan(&self, simulated: bool) -> Result<Plan> {
