@@ -12,7 +12,7 @@ use corpus::{Example, Winner};
 use thiserror::Error;
 use types::{ModelPair, Score};
 
-use crate::fit::{FitConfig, FitError, Prepared, Silent, fit};
+use crate::fit::{FitConfig, FitError, Outcome, Prepared, Silent, fit};
 
 /// Calibrate rows from which a held-out split alone is enough.
 pub const ENOUGH_ROWS: usize = 1_000;
@@ -58,7 +58,7 @@ pub fn label(example: &Example, pair: &ModelPair) -> Option<bool> {
 }
 
 /// Held-out scores of one pair with their labels and weights.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct HeldOut {
     /// Raw win scores.
     pub scores: Vec<Score>,
@@ -132,13 +132,17 @@ impl Fitting<'_> {
             held_out.score(classifier, self.examples, self.calibrate_rows, pair);
         }
         let scarce = held_out.iter().any(|h| h.scores.len() < ENOUGH_ROWS);
-        let folds = match cross_fit {
+        let mut folds = match cross_fit {
             CrossFit::Folds(folds) => folds,
             CrossFit::Auto if scarce => 5,
             CrossFit::Auto | CrossFit::Off => 0,
         };
         if folds > 0 {
-            self.cross_fit(folds, pairs, &mut held_out, interrupt, say)?;
+            let split_only = held_out.clone();
+            if !self.cross_fit(folds, pairs, &mut held_out, interrupt, say)? {
+                say("interrupted: calibrated on the held-out split alone");
+                (held_out, folds) = (split_only, 0);
+            }
         }
         let map = |(pair, held_out): (&ModelPair, &HeldOut)| {
             let fit =
@@ -154,6 +158,7 @@ impl Fitting<'_> {
         pairs.iter().zip(&held_out).map(map).collect()
     }
 
+    /// Adds scores of the fitting rows, each by a classifier that did not see it; `false` when interrupted.
     fn cross_fit(
         &self,
         folds: usize,
@@ -161,7 +166,7 @@ impl Fitting<'_> {
         held_out: &mut [HeldOut],
         interrupt: &AtomicBool,
         say: &mut dyn FnMut(&str),
-    ) -> Result<(), CalibrateError> {
+    ) -> Result<bool, CalibrateError> {
         let folds = corpus::folds_by_group(self.fit_rows, self.examples, folds, self.config.seed);
         for (i, fold) in folds.iter().enumerate() {
             say(&format!("cross-fitting for calibration, fold {} of {}", i + 1, folds.len()));
@@ -171,7 +176,7 @@ impl Fitting<'_> {
                 .filter(|(j, _)| *j != i)
                 .flat_map(|(_, f)| f.iter().copied())
                 .collect();
-            let (classifier, _) = fit(
+            let (classifier, report) = fit(
                 self.prepared,
                 &others,
                 self.dev_rows,
@@ -182,10 +187,13 @@ impl Fitting<'_> {
                 interrupt,
                 &mut Silent,
             )?;
+            if report.outcome == Outcome::Interrupted {
+                return Ok(false);
+            }
             for (held_out, pair) in held_out.iter_mut().zip(pairs) {
                 held_out.score(&classifier, self.examples, fold, pair);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }

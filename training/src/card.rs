@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use artifact::{Interval, Manifest, PairCalibrator, PairMetrics, ZeroShotMetrics};
 use evaluation::{ReliabilityBin, reliability_equal_mass};
+use types::ModelPair;
 
 use crate::measure::Measured;
 
@@ -18,8 +19,7 @@ pub(crate) fn card_files(
     let mut files = vec![("MODEL_CARD.md".to_owned(), card(manifest, calibrators).into_bytes())];
     for (i, (rows, calibrator)) in measured.iter().zip(calibrators).enumerate() {
         if let Ok(bins) = reliability_equal_mass(&rows.probabilities, &rows.labels, BINS) {
-            let title = calibrator.pair.to_string();
-            files.push((figure(i), reliability_svg(&title, &bins, rows.labels.len()).into_bytes()));
+            files.push((figure(i), reliability_svg(&calibrator.pair, &bins, rows.labels.len()).into_bytes()));
         }
     }
     files
@@ -166,19 +166,21 @@ fn verdict(metrics: &PairMetrics) -> String {
 }
 
 /// Observed rate over mean probability, one dot per bin of equal mass with its exact 95 % interval.
-fn reliability_svg(title: &str, bins: &[ReliabilityBin], rows: usize) -> String {
+fn reliability_svg(pair: &ModelPair, bins: &[ReliabilityBin], rows: usize) -> String {
     const SIDE: f64 = 360.0;
     const LEFT: f64 = 56.0;
-    const TOP: f64 = 44.0;
+    const TOP: f64 = 62.0;
     let x = |p: f64| LEFT + SIDE * p;
     let y = |p: f64| TOP + SIDE * (1.0 - p);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 440 470\" width=\"440\" height=\"470\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 440 488\" width=\"440\" height=\"488\" \
          font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
-         <rect width=\"440\" height=\"470\" fill=\"#fff\"/>\n\
-         <text x=\"{LEFT}\" y=\"18\" font-size=\"13\" font-weight=\"600\" fill=\"#222\">{}</text>\n\
-         <text x=\"{LEFT}\" y=\"34\" fill=\"#666\">{rows} test rows, 10 bins of equal mass, exact 95 % intervals</text>\n",
-        escape(title)
+         <rect width=\"440\" height=\"488\" fill=\"#fff\"/>\n\
+         <text x=\"{LEFT}\" y=\"18\" font-weight=\"600\" fill=\"#222\">strong {}</text>\n\
+         <text x=\"{LEFT}\" y=\"34\" font-weight=\"600\" fill=\"#222\">over weak {}</text>\n\
+         <text x=\"{LEFT}\" y=\"50\" fill=\"#666\">{rows} test rows, 10 bins of equal mass, exact 95 % intervals</text>\n",
+        escape(pair.strong().as_str()),
+        escape(pair.weak().as_str())
     );
     for tick in 0..=5 {
         let p = f64::from(tick) / 5.0;
@@ -220,7 +222,7 @@ fn reliability_svg(title: &str, bins: &[ReliabilityBin], rows: usize) -> String 
     }
     let _ = writeln!(
         svg,
-        "<text x=\"{:.1}\" y=\"450\" text-anchor=\"middle\" fill=\"#222\">calibrated win probability</text>\n\
+        "<text x=\"{:.1}\" y=\"468\" text-anchor=\"middle\" fill=\"#222\">calibrated win probability</text>\n\
          <text transform=\"translate(16 {:.1}) rotate(-90)\" text-anchor=\"middle\" fill=\"#222\">observed rate</text>\n</svg>",
         x(0.5),
         y(0.5)

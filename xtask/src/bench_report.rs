@@ -23,8 +23,8 @@ struct Bench {
 }
 
 pub(crate) fn run() -> Result<()> {
-    let folder =
-        root().join(std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into())).join("criterion");
+    let target = root().join(std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into()));
+    let folder = target.join("criterion");
     let mut benches = Vec::new();
     collect(&folder, &mut benches).with_context(|| "no measurements: run `cargo bench -p benches` first")?;
     if benches.is_empty() {
@@ -33,7 +33,8 @@ pub(crate) fn run() -> Result<()> {
     benches.sort_by(|a, b| {
         (&a.group, number(&a.parameter), &a.function).cmp(&(&b.group, number(&b.parameter), &b.function))
     });
-    let report = report(&benches, &machine()?);
+    let mut report = report(&benches, &machine()?);
+    report.push_str(&process(&target.join("process.json"))?);
     fs::create_dir_all(root().join("docs"))?;
     fs::write(root().join("docs/benchmarks.md"), report)?;
     tell("wrote docs/benchmarks.md");
@@ -117,6 +118,30 @@ fn report(benches: &[Bench], machine: &str) -> String {
         }
     }
     text
+}
+
+/// What the `process` bench left behind.
+fn process(file: &Path) -> Result<String> {
+    let bytes = fs::read(file).with_context(|| "no process.json: run `cargo bench -p benches` first")?;
+    let measured: Value = serde_json::from_slice(&bytes).with_context(|| file.display().to_string())?;
+    let number = |pointer: &str| measured.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
+    let (starts, rate, seconds) =
+        (number("/cold_starts"), number("/requests_per_second"), number("/seconds"));
+    let us = |pointer: &str| time(1e3 * number(pointer));
+    Ok(format!(
+        "\n## process\n\nThe release binary serving `models/default`; client and server share the cores.\n\n\
+         | figure | route | echo |\n|---|---|---|\n\
+         | start to first answer, median of {starts} | {:.0} ms | – |\n\
+         | peak resident memory | {:.0} MiB | – |\n\
+         | p50 at {rate} requests/s for {seconds} s | {} | {} |\n\
+         | p99 at {rate} requests/s for {seconds} s | {} | {} |\n",
+        number("/cold_start_ms_median"),
+        number("/resident_mib"),
+        us("/route_us/p50"),
+        us("/echo_us/p50"),
+        us("/route_us/p99"),
+        us("/echo_us/p99"),
+    ))
 }
 
 fn time(ns: f64) -> String {

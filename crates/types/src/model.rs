@@ -150,12 +150,6 @@ impl Ladder {
     pub fn between(&self) -> &[ModelName] {
         &self.0[1..self.0.len() - 1]
     }
-
-    /// Every rung below the top paired with the top, cheapest first.
-    pub fn pairs_with_top(&self) -> impl Iterator<Item = ModelPair> {
-        let (top, below) = (self.top(), &self.0[..self.0.len() - 1]);
-        below.iter().map(move |weak| ModelPair { strong: top.clone(), weak: weak.clone() })
-    }
 }
 
 impl From<ModelPair> for Ladder {
@@ -179,15 +173,5 @@ mod tests {
         assert_eq!(Ladder::new(vec![name("a")]), Err(ModelError::TooShort(1)));
         assert_eq!(Ladder::new(vec![name("a"), name("b"), name("a")]), Err(ModelError::Duplicate(name("a"))));
         assert_eq!(ModelPair::new(name("a"), name("a")), Err(ModelError::Duplicate(name("a"))));
-    }
-
-    #[test]
-    fn pairs_with_top_run_from_the_cheapest() {
-        let pairs: Vec<String> = Ladder::new(vec![name("s"), name("m"), name("l")])
-            .iter()
-            .flat_map(Ladder::pairs_with_top)
-            .map(|p| p.to_string())
-            .collect();
-        assert_eq!(pairs, ["l/s", "l/m"]);
     }
 }

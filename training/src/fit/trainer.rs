@@ -171,7 +171,7 @@ impl Run<'_> {
     ) -> Result<(Model, FitReport), FitError> {
         let fingerprint = self.fingerprint(network);
         let mut model = self.fresh(network);
-        let mut optimizer = self.optimizer(&model);
+        let mut optimizer = self.optimizer();
         let mut best = model.clone();
         let mut position = Position {
             config: self.config.clone(),
@@ -181,7 +181,7 @@ impl Run<'_> {
             best_dev_loss: f64::INFINITY,
         };
         if let Some(saved) = checkpoints {
-            if let Some(state) = saved.load(model.clone(), self.optimizer(&model))? {
+            if let Some(state) = saved.load(model.clone(), self.optimizer())? {
                 (model, best, optimizer, position) = state;
             }
             if position.fingerprint != fingerprint || position.config != *self.config {
@@ -251,7 +251,7 @@ impl Run<'_> {
             let gradients = model.objective(&loss, self.config).backward();
             let gradients = GradientsParams::from_grads(gradients, &model);
             let factor = meter.schedule.factor(at);
-            model = optimizer.step(self.rates(&model, factor), model, gradients);
+            model = optimizer.step(self.rates(factor), model, gradients);
             meter.step(at + 1, value);
             observer.progress(&meter.progress(epoch, None));
         }
@@ -263,20 +263,20 @@ impl Run<'_> {
     /// AdamW throughout. On the wide table a large epsilon keeps the steps proportional to the
     /// gradient: full normalisation moves an n-gram seen twice as far as one seen in every row,
     /// and the fit memorises.
-    fn optimizer(&self, model: &Model) -> ModuleOptimizer {
+    fn optimizer(&self) -> ModuleOptimizer {
         let plain = AdamWConfig::new().with_weight_decay(0.0);
         let wide = plain.clone().with_epsilon(self.config.wide_epsilon as f32);
         AdamWConfig::new()
             .with_weight_decay(self.config.weight_decay as f32)
             .init()
-            .with_group(wide_group(model), wide.build(), None)
-            .with_group(ability_group(model), plain.build(), None)
+            .with_group(wide_group(), wide.build(), None)
+            .with_group(ability_group(), plain.build(), None)
     }
 
-    fn rates(&self, model: &Model, factor: f64) -> ModuleLearningRate {
+    fn rates(&self, factor: f64) -> ModuleLearningRate {
         ModuleLrScheduler::new(ConstantLr::from(self.config.learning_rate * factor))
-            .with_group(wide_group(model), ConstantLr::from(self.config.wide_learning_rate * factor))
-            .with_group(ability_group(model), ConstantLr::from(self.config.ability_learning_rate * factor))
+            .with_group(wide_group(), ConstantLr::from(self.config.wide_learning_rate * factor))
+            .with_group(ability_group(), ConstantLr::from(self.config.ability_learning_rate * factor))
             .step()
     }
 
@@ -382,12 +382,13 @@ impl Run<'_> {
     }
 }
 
-fn wide_group(model: &Model) -> ParamGroup {
-    ParamGroup::from_ids(vec![model.network.wide.weight.id])
+/// Groups go by path: a checkpoint brings parameters with identities of its own.
+fn wide_group() -> ParamGroup {
+    ParamGroup::from_path("network.wide.weight")
 }
 
-fn ability_group(model: &Model) -> ParamGroup {
-    ParamGroup::from_ids(vec![model.abilities.success.id, model.abilities.preference.id])
+fn ability_group() -> ParamGroup {
+    ParamGroup::from_paths(vec!["abilities.success", "abilities.preference"])
 }
 
 /// Mean log loss after the best calibration map: what is left when the scale of the logits, which

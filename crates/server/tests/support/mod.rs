@@ -44,8 +44,12 @@ pub fn artifact() -> PathBuf {
                 command: "a test".into(),
             };
             let trained = train(&examples, &plan, &AtomicBool::new(false), &mut Silent, &mut |_| {}).unwrap();
-            let evidence =
-                Evidence { examples: &examples, sources: vec!["starter corpus".into()], simulated: true };
+            let evidence = Evidence {
+                examples: &examples,
+                sources: vec!["starter corpus".into()],
+                simulated: true,
+                benchmark: None,
+            };
             write(&trained, &evidence, &plan, &artifact).unwrap();
             (folder, artifact)
         })
