@@ -115,14 +115,14 @@ impl Measured {
         ]);
         if self.quality.len() == p.len() {
             let apgr = |rows: &[usize]| self.apgr(p, rows);
-            self.insert(&mut figures, "apgr", apgr, &mut rng)?;
+            figures.extend(estimate(&self.groups, apgr, &mut rng)?.map(|f| ("apgr".to_owned(), f)));
         }
         if self.truth.len() == p.len() {
             let error = |rows: &[usize]| {
                 let pick = |values: &[f64]| rows.iter().map(|r| values[*r]).collect::<Vec<_>>();
                 mean_absolute_error(&pick(p), &pick(&self.truth)).ok()
             };
-            self.insert(&mut figures, "truth_mae", error, &mut rng)?;
+            figures.extend(estimate(&self.groups, error, &mut rng)?.map(|f| ("truth_mae".to_owned(), f)));
         }
         Ok(figures)
     }
@@ -131,23 +131,6 @@ impl Measured {
         let scores: Vec<f64> = rows.iter().map(|r| p[*r]).collect();
         let (weak, strong): (Vec<f64>, Vec<f64>) = rows.iter().map(|r| self.quality[*r]).unzip();
         routing::full_sweep(&scores, &weak, &strong).ok().map(|curve| curve.apgr())
-    }
-
-    fn insert(
-        &self,
-        figures: &mut BTreeMap<String, Interval>,
-        name: &str,
-        statistic: impl Fn(&[usize]) -> Option<f64>,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<(), evaluation::EvaluationError> {
-        let all: Vec<usize> = (0..self.labels.len()).collect();
-        // A figure that is undefined on the whole sample (no gap to recover) is left out, not made up.
-        if let Some(value) = statistic(&all) {
-            let interval = percentile_interval(&self.groups, statistic, RESAMPLES, LEVEL, rng)?;
-            let stored = Interval { value, lower: interval.lower, upper: interval.upper };
-            figures.insert(name.to_owned(), stored);
-        }
-        Ok(())
     }
 }
 
@@ -180,20 +163,24 @@ pub fn ranking(
         Some(routing::full_sweep(&pick(rows), &weak, &strong).ok()?.apgr())
     };
     auroc(scores, &labels)?;
-    let all: Vec<usize> = (0..scores.len()).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut figures = BTreeMap::new();
-    let statistics: [(&str, &dyn Fn(&[usize]) -> Option<f64>); 2] =
-        [("auroc", &ranked), ("apgr", &recovered)];
-    for (name, statistic) in statistics {
-        // No gap to recover, or preferences only: the figure is left out, not made up.
-        if let Some(value) = statistic(&all) {
-            let interval = percentile_interval(&groups, statistic, RESAMPLES, LEVEL, &mut rng)?;
-            let stored = Interval { value, lower: interval.lower, upper: interval.upper };
-            figures.insert(name.to_owned(), stored);
-        }
-    }
+    figures.extend(estimate(&groups, ranked, &mut rng)?.map(|f| ("auroc".to_owned(), f)));
+    figures.extend(estimate(&groups, recovered, &mut rng)?.map(|f| ("apgr".to_owned(), f)));
     Ok(figures)
+}
+
+/// A figure with its bootstrap interval by group. One that is undefined on the whole sample (no gap
+/// to recover, preferences only) is left out, not made up.
+fn estimate<G: Ord>(
+    groups: &[G],
+    statistic: impl Fn(&[usize]) -> Option<f64>,
+    rng: &mut ChaCha8Rng,
+) -> Result<Option<Interval>, evaluation::EvaluationError> {
+    let all: Vec<usize> = (0..groups.len()).collect();
+    let Some(value) = statistic(&all) else { return Ok(None) };
+    let interval = percentile_interval(groups, statistic, RESAMPLES, LEVEL, rng)?;
+    Ok(Some(Interval { value, lower: interval.lower, upper: interval.upper }))
 }
 
 /// Ranks the outcomes of a pair the classifier does not know by its probability for `scored_as`,

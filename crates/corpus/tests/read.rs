@@ -1,5 +1,11 @@
 //! Every format that evidence comes in, the errors that bad rows give, and the way to JSONL and back.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "helpers of tests; what is left out is said aloud"
+)]
 
 use std::fs::File;
 use std::io::Write;
