@@ -56,7 +56,11 @@ pub enum CalibrationError {
         /// The one label seen.
         label: bool,
     },
-    /// The fit stopped before it reached the optimum (only absurdly large scores or weights do this).
-    #[error("the fit did not converge: scores or weights of absurd size?")]
+    /// The fit stopped before it reached an optimum: absurdly large scores or weights, or labels that the
+    /// score separates where the map does not smooth them.
+    #[error("the fit did not converge: labels separable by the score, or numbers of absurd size?")]
     NotConverged,
+    /// Knots of a stored map that make no map.
+    #[error("knots need rising finite scores and probabilities in [0, 1] that never fall")]
+    BadKnots,
 }

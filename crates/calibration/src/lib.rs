@@ -3,9 +3,19 @@
 //! which rows may be used for fitting (never those the classifier was trained on) is the caller's
 //! business, and how good a map is belongs to `evaluation`.
 
+mod beta;
 mod error;
+mod monotone;
 pub mod numeric;
 mod platt;
+mod sample;
+mod temperature;
+mod venn_abers;
 
+pub use beta::BetaCalibration;
 pub use error::CalibrationError;
-pub use platt::{MIN_ROWS, PlattFit, PlattScaling};
+pub use monotone::PiecewiseLinear;
+pub use platt::{PlattFit, PlattScaling};
+pub use sample::{MIN_ROWS, Sample};
+pub use temperature::TemperatureScaling;
+pub use venn_abers::{Bounds, Knot, VennAbers};

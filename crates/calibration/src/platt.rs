@@ -3,11 +3,8 @@
 
 use crate::CalibrationError;
 use crate::numeric::{sigmoid, softplus};
+use crate::sample::{self, Sample};
 use types::{Score, WinProbability};
-
-/// The least number of rows (with a positive weight) that [`PlattScaling::fit`] accepts: below it
-/// the prior is the better guess.
-pub const MIN_ROWS: usize = 30;
 
 /// More Newton steps than a fit of two parameters ever needs; reaching it is an error.
 const MAX_STEPS: usize = 100;
@@ -27,10 +24,6 @@ pub struct PlattFit {
     /// The best line fell: higher scores went with *fewer* wins of strong. The map is then the base
     /// rate for every query, because a falling map would contradict the classifier in silence.
     pub inverted: bool,
-    /// Rows with a positive weight.
-    pub rows: usize,
-    /// Rows among them with a true label.
-    pub positives: usize,
 }
 
 impl PlattScaling {
@@ -73,44 +66,19 @@ impl PlattScaling {
 
     /// Fits slope and intercept by maximum likelihood to Platt's smoothed targets, which keep the
     /// optimum finite when the classes are separable and guard against overconfidence on few rows
-    /// (Platt 1999; the optimum that scikit-learn's `_sigmoid_calibration` approaches).
-    ///
-    /// `labels[i]` says whether strong's answer was strictly better in row `i`. A weight counts a row
-    /// that many times; rows of weight 0 count for nothing. When all scores are equal the map is the
-    /// base rate.
+    /// (Platt 1999; the optimum that scikit-learn's `_sigmoid_calibration` approaches). When all scores
+    /// are equal the map is the base rate.
     ///
     /// # Errors
-    /// When lengths differ, a weight is negative or not finite, fewer than [`MIN_ROWS`] rows have a
-    /// positive weight, or they all have one label.
-    pub fn fit(
-        scores: &[Score],
-        labels: &[bool],
-        weights: Option<&[f64]>,
-    ) -> Result<PlattFit, CalibrationError> {
-        fit_at_least(MIN_ROWS, scores, labels, weights)
+    /// When scores or weights are so large that the fit does not converge.
+    pub fn fit(sample: &Sample) -> Result<PlattFit, CalibrationError> {
+        let targets = Targets::new(sample);
+        let base_rate = Line { slope: 0.0, intercept: targets.base_rate_logit };
+        let best = if targets.is_constant() { base_rate } else { targets.maximise_likelihood(base_rate)? };
+        let inverted = best.slope < 0.0;
+        let line = if inverted { base_rate } else { best };
+        Ok(PlattFit { map: Self::new(line.slope, line.intercept)?, inverted })
     }
-}
-
-/// [`PlattScaling::fit`] with the number of rows it insists on as an argument.
-fn fit_at_least(
-    min_rows: usize,
-    scores: &[Score],
-    labels: &[bool],
-    weights: Option<&[f64]>,
-) -> Result<PlattFit, CalibrationError> {
-    let sample = Sample::new(scores, labels, weights)?;
-    let (rows, positives) = (sample.rows.len(), sample.positives);
-    if rows < min_rows {
-        return Err(CalibrationError::TooFewRows { rows, needed: min_rows });
-    }
-    if positives == 0 || positives == rows {
-        return Err(CalibrationError::SingleClass { rows, label: positives > 0 });
-    }
-    let base_rate = Line { slope: 0.0, intercept: sample.base_rate_logit };
-    let best = if sample.is_constant() { base_rate } else { sample.maximise_likelihood(base_rate)? };
-    let inverted = best.slope < 0.0;
-    let line = if inverted { base_rate } else { best };
-    Ok(PlattFit { map: PlattScaling::new(line.slope, line.intercept)?, inverted, rows, positives })
 }
 
 /// One row ready for the fit.
@@ -120,10 +88,9 @@ struct Row {
     weight: f64,
 }
 
-/// The rows of positive weight, with smoothed targets.
-struct Sample {
+/// The rows with smoothed targets.
+struct Targets {
     rows: Vec<Row>,
-    positives: usize,
     total_weight: f64,
     base_rate_logit: f64,
 }
@@ -143,38 +110,20 @@ struct Step {
     decrement: f64,
 }
 
-impl Sample {
-    fn new(scores: &[Score], labels: &[bool], weights: Option<&[f64]>) -> Result<Self, CalibrationError> {
-        let expected = scores.len();
-        let columns = [("labels", labels.len()), ("weights", weights.map_or(expected, <[f64]>::len))];
-        for (what, found) in columns {
-            if found != expected {
-                return Err(CalibrationError::LengthMismatch { what, expected, found });
-            }
+impl Targets {
+    fn new(sample: &Sample) -> Self {
+        let (positive, negative) = sample.class_weights();
+        let (high, low) = ((positive + 1.0) / (positive + 2.0), 1.0 / (negative + 2.0));
+        let row = |row: &sample::Row| Row {
+            logit: row.logit,
+            target: if row.label { high } else { low },
+            weight: row.weight,
+        };
+        Self {
+            rows: sample.rows.iter().map(row).collect(),
+            total_weight: positive + negative,
+            base_rate_logit: (positive + 1.0).ln() - (negative + 1.0).ln(),
         }
-        let weight_of = |row: usize| weights.map_or(1.0, |w| w[row]);
-        let (mut weight_positive, mut weight_negative) = (0.0, 0.0);
-        for (row, label) in labels.iter().enumerate() {
-            let weight = weight_of(row);
-            if !(weight.is_finite() && weight >= 0.0) {
-                return Err(CalibrationError::BadWeight { row, weight });
-            }
-            *(if *label { &mut weight_positive } else { &mut weight_negative }) += weight;
-        }
-        let target_positive = (weight_positive + 1.0) / (weight_positive + 2.0);
-        let target_negative = 1.0 / (weight_negative + 2.0);
-        let kept = || (0..expected).filter(|row| weight_of(*row) > 0.0);
-        let rows = kept().map(|row| Row {
-            logit: scores[row].logit(),
-            target: if labels[row] { target_positive } else { target_negative },
-            weight: weight_of(row),
-        });
-        Ok(Self {
-            rows: rows.collect(),
-            positives: kept().filter(|row| labels[*row]).count(),
-            total_weight: weight_positive + weight_negative,
-            base_rate_logit: (weight_positive + 1.0).ln() - (weight_negative + 1.0).ln(),
-        })
     }
 
     fn is_constant(&self) -> bool {

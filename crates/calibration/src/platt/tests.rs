@@ -2,38 +2,20 @@
 
 use super::*;
 use crate::numeric::logit;
+use crate::sample::tests::{assert_close, fixture_a, labels, scores};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Fixture A: golden-ratio scores in (0, 1) and deterministic labels.
-const SCORES_A: [f64; 20] = [
-    0.618034, 0.236068, 0.854102, 0.472136, 0.09017, 0.708204, 0.326238, 0.944272, 0.562306, 0.18034,
-    0.798374, 0.416408, 0.034442, 0.652476, 0.27051, 0.888544, 0.506578, 0.124612, 0.742646, 0.36068,
-];
-const LABELS_A: [u8; 20] = [1, 0, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0];
-
-fn scores(logits: impl IntoIterator<Item = f64>) -> Vec<Score> {
-    logits.into_iter().map(|z| Score::new(z).unwrap()).collect()
-}
-
-fn labels(labels: &[u8]) -> Vec<bool> {
-    labels.iter().map(|y| *y == 1).collect()
-}
-
-fn fixture_a() -> (Vec<Score>, Vec<bool>) {
-    (scores(SCORES_A.map(logit)), labels(&LABELS_A))
-}
-
-fn assert_close(found: f64, expected: f64, tolerance: f64) {
-    assert!((found - expected).abs() <= tolerance, "{found} is not {expected} within {tolerance}");
+fn fit(scores: &[Score], labels: &[bool], weights: Option<&[f64]>) -> Result<PlattFit, CalibrationError> {
+    PlattScaling::fit(&Sample::at_least(2, scores, labels, weights)?)
 }
 
 #[test]
 fn agrees_with_the_reference_on_fixture_a() {
-    let (z, y) = fixture_a();
-    let fit = fit_at_least(2, &z, &y, None).unwrap();
-    assert_eq!((fit.inverted, fit.rows, fit.positives), (false, 20, 7));
+    let sample = fixture_a();
+    let fit = PlattScaling::fit(&sample).unwrap();
+    assert!(!fit.inverted);
     // The reference stopped at a numerical gradient: it is good to some 1e-8, ours to rounding.
     assert_close(fit.map.slope(), 1.2161457268299487, 1e-7);
     assert_close(fit.map.intercept(), -0.875316913544608, 1e-7);
@@ -47,9 +29,7 @@ fn agrees_with_the_reference_on_fixture_a() {
     for (s, p) in expected {
         assert_close(fit.map.apply(Score::new(logit(s)).unwrap()).get(), p, 1e-9);
     }
-    let loss = Sample::new(&z, &y, None)
-        .unwrap()
-        .loss(Line { slope: fit.map.slope(), intercept: fit.map.intercept() });
+    let loss = Targets::new(&sample).loss(Line { slope: fit.map.slope(), intercept: fit.map.intercept() });
     assert_close(loss, 9.025375739706986, 1e-11);
 }
 
@@ -72,7 +52,7 @@ fn agrees_with_the_reference_on_each_fold_of_a_cross_fit() {
         let pick = |inside: bool| (0..30).filter(move |i| (i % 5 == fold) == inside);
         let z = scores(pick(false).map(|i| logit(s[i])));
         let t: Vec<bool> = pick(false).map(|i| y[i]).collect();
-        let map = fit_at_least(2, &z, &t, None).unwrap().map;
+        let map = fit(&z, &t, None).unwrap().map;
         assert_close(map.slope(), slope, 1e-6);
         assert_close(map.intercept(), intercept, 1e-6);
         for i in pick(true) {
@@ -81,34 +61,6 @@ fn agrees_with_the_reference_on_each_fold_of_a_cross_fit() {
         }
     }
     assert_close(loss, 0.5963156866725675, 1e-7);
-}
-
-#[test]
-fn what_cannot_be_fitted_is_refused_with_the_reason() {
-    let (z, y) = fixture_a();
-    let few = PlattScaling::fit(&z, &y, None).unwrap_err();
-    assert_eq!(few, CalibrationError::TooFewRows { rows: 20, needed: 30 });
-    assert!(few.to_string().contains("at least 30"));
-
-    let z = scores((0..40).map(f64::from));
-    let one = PlattScaling::fit(&z, &[true; 40], None).unwrap_err();
-    assert_eq!(one, CalibrationError::SingleClass { rows: 40, label: true });
-
-    let mut y = vec![false; 40];
-    y[..20].fill(true);
-    let short = CalibrationError::LengthMismatch { what: "labels", expected: 40, found: 39 };
-    assert_eq!(PlattScaling::fit(&z, &y[..39], None), Err(short));
-    let short = CalibrationError::LengthMismatch { what: "weights", expected: 40, found: 1 };
-    assert_eq!(PlattScaling::fit(&z, &y, Some(&[1.0])), Err(short));
-    let mut weights = vec![1.0; 40];
-    weights[3] = -1.0;
-    let bad = CalibrationError::BadWeight { row: 3, weight: -1.0 };
-    assert_eq!(PlattScaling::fit(&z, &y, Some(&weights)), Err(bad));
-
-    // Rows of weight 0 are no evidence: here they hide that only one class is left.
-    let weights: Vec<f64> = y.iter().map(|y| f64::from(u8::from(*y))).collect();
-    let hidden = PlattScaling::fit(&z, &y, Some(&weights)).unwrap_err();
-    assert_eq!(hidden, CalibrationError::TooFewRows { rows: 20, needed: 30 });
 }
 
 #[test]
@@ -123,7 +75,7 @@ fn parameters_are_checked() {
 fn a_falling_line_becomes_the_base_rate_and_says_so() {
     let z = scores((0..40).map(f64::from));
     let y: Vec<bool> = (0..40).map(|i| i < 9).collect();
-    let fit = PlattScaling::fit(&z, &y, None).unwrap();
+    let fit = fit(&z, &y, None).unwrap();
     assert!(fit.inverted);
     for score in [-1e9, 0.0, 1e9] {
         assert_close(fit.map.apply(Score::new(score).unwrap()).get(), 10.0 / 42.0, 1e-12);
@@ -134,7 +86,7 @@ fn a_falling_line_becomes_the_base_rate_and_says_so() {
 fn equal_scores_give_the_base_rate_without_a_flag() {
     let z = scores(std::iter::repeat_n(0.1, 40));
     let y: Vec<bool> = (0..40).map(|i| i < 9).collect();
-    let fit = PlattScaling::fit(&z, &y, None).unwrap();
+    let fit = fit(&z, &y, None).unwrap();
     assert_eq!((fit.inverted, fit.map.slope()), (false, 0.0));
     assert_close(fit.map.apply(z[0]).get(), 10.0 / 42.0, 1e-12);
 }
@@ -144,7 +96,7 @@ fn separable_and_far_off_scores_still_have_an_optimum() {
     let y: Vec<bool> = (0..40).map(|i| i >= 20).collect();
     for (scale, shift) in [(1.0, 0.0), (1e6, 0.0), (1e-6, 0.0), (1.0, 1e6), (1e30, -1e31)] {
         let z = scores((0..40).map(|i| f64::from(i) * scale + shift));
-        let fit = PlattScaling::fit(&z, &y, None).unwrap();
+        let fit = fit(&z, &y, None).unwrap();
         assert!(!fit.inverted && fit.map.slope() > 0.0, "scale {scale} shift {shift}");
         // The smoothed targets bound the confidence: 21/22 is the best that 20 rows can claim.
         let top = fit.map.apply(z[39]).get();
@@ -164,7 +116,7 @@ fn simulate(rows: usize, slope: f64, intercept: f64, seed: u64) -> (Vec<Score>, 
 fn recovers_the_truth_of_a_well_specified_simulation() {
     for (seed, (slope, intercept)) in [(1.0, 0.0), (0.5, -1.0), (2.0, 0.7)].into_iter().enumerate() {
         let (z, y) = simulate(20_000, slope, intercept, seed as u64);
-        let map = PlattScaling::fit(&z, &y, None).unwrap().map;
+        let map = fit(&z, &y, None).unwrap().map;
         // Standard errors from the Fisher information at the truth; four of them are a 1 in 16,000 event.
         let (mut h0, mut h1, mut h2) = (0.0, 0.0, 0.0);
         for x in z.iter().map(|z| z.logit()) {
@@ -204,8 +156,8 @@ proptest! {
         let copies = || rows.iter().flat_map(|r| std::iter::repeat_n(r, r.2.into()));
         let z_copies = scores(copies().map(|r| r.0));
         let y_copies: Vec<bool> = copies().map(|r| r.1).collect();
-        let weighted = fit_at_least(2, &z, &y, Some(&w));
-        let copied = fit_at_least(2, &z_copies, &y_copies, None);
+        let weighted = fit(&z, &y, Some(&w));
+        let copied = fit(&z_copies, &y_copies, None);
         match (weighted, copied) {
             (Ok(a), Ok(b)) => {
                 prop_assert_eq!(a.inverted, b.inverted);
@@ -222,8 +174,8 @@ proptest! {
     ) {
         let z = scores(rows.iter().map(|r| r.0));
         let y: Vec<bool> = rows.iter().map(|r| r.1).collect();
-        if let Ok(fit) = PlattScaling::fit(&z, &y, None) {
-            let sample = Sample::new(&z, &y, None).unwrap();
+        if let Ok(fit) = fit(&z, &y, None) {
+            let sample = Targets::new(&Sample::at_least(2, &z, &y, None).unwrap());
             let line = Line { slope: fit.map.slope(), intercept: fit.map.intercept() };
             let best = sample.loss(line);
             // Along the slope only upwards when it was clamped at 0.
