@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use artifact::Artifact;
 use benches::{artifact, prose, router};
+use calibration::Calibrated;
 use classifier::Backend;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use features::{Extractor, FeatureConfig, Features};
@@ -37,11 +38,12 @@ fn steps(c: &mut Criterion) {
     let mut scratch = loaded.classifier().scratch();
     loaded.classifier().read(&Query::text(prose(64)), &mut scratch);
     let score = loaded.classifier().win_score(&scratch, &calibrator.pair).unwrap();
-    let p = calibrator.map.apply(score);
-    assert_eq!(loaded.win_probability(&scratch, calibrator), Some(p));
-    group.bench_function("calibrate", |b| b.iter(|| calibrator.map.apply(black_box(score))));
+    let calibrated = calibrator.calibrator.apply(score, 0.0);
+    assert_eq!(loaded.calibrated(&scratch, calibrator, []), Some(calibrated));
+    group.bench_function("calibrate", |b| b.iter(|| calibrator.calibrator.apply(black_box(score), 0.0)));
     let threshold = Threshold::new(0.5).unwrap();
-    let rung = || RungEvidence { model: ModelName::new("weak").unwrap(), win_probability: p };
+    let Calibrated { win_probability: p, interval } = calibrated;
+    let rung = || RungEvidence { model: ModelName::new("weak").unwrap(), win_probability: p, interval };
     let top = ModelName::new("strong").unwrap();
     assert_eq!(policy::decide(&top, rung(), [], threshold).win_probability, p);
     group.bench_function("decide", |b| b.iter(|| policy::decide(&top, rung(), [], black_box(threshold))));

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use artifact::{Interval, Manifest, PairCalibrator, PairMetrics, ZeroShotMetrics};
+use calibration::Map;
 use evaluation::{ReliabilityBin, reliability_equal_mass};
 use types::ModelPair;
 
@@ -85,14 +86,12 @@ fn pair_section(text: &mut String, metrics: &PairMetrics, calibrator: &PairCalib
     let _ = writeln!(
         text,
         "\n### Strong {} over weak {}\n\n\
-         {} test rows, strong strictly better on {:.1} % of them. Platt scaling (slope {:.4}, intercept {:.4}) \
-         on {} {how}. Intervals: 95 %, bootstrap by group.\n",
+         {} test rows, strong strictly better on {:.1} % of them. Calibrated by {} on {} {how}. Intervals: 95 %, bootstrap by group.\n",
         calibrator.pair.strong(),
         calibrator.pair.weak(),
         metrics.rows,
         100.0 * metrics.base_rate,
-        calibrator.map.slope(),
-        calibrator.map.intercept(),
+        map_in_words(calibrator),
         calibrator.rows,
     );
     text.push_str("| figure | classifier | prompt length | base rate |\n|---|---|---|---|\n");
@@ -112,6 +111,29 @@ fn pair_section(text: &mut String, metrics: &PairMetrics, calibrator: &PairCalib
         }
     }
     let _ = writeln!(text, "\n{}\n\n![Reliability]({})\n", verdict(metrics), figure(i));
+}
+
+/// The map with its parameters, and what it was chosen over.
+fn map_in_words(calibrator: &PairCalibrator) -> String {
+    let mut text = match calibrator.calibrator.map() {
+        Map::Platt(map) => {
+            format!("Platt scaling (slope {:.4}, intercept {:.4})", map.slope(), map.intercept())
+        }
+        Map::Temperature(map) => format!("temperature scaling (1/T {:.4})", map.beta()),
+        Map::Beta(map) => {
+            let [a, b, c] = map.parameters();
+            format!("beta calibration (a {a:.4}, b {b:.4}, c {c:.4})")
+        }
+        Map::Isotonic(map) => format!("isotonic regression ({} knots)", map.knots().len()),
+        Map::CentredIsotonic(map) => format!("centred isotonic regression ({} knots)", map.knots().len()),
+        Map::VennAbers => "the merged Venn-Abers probability".to_owned(),
+    };
+    if calibrator.log_losses.len() > 1 {
+        let losses: Vec<String> =
+            calibrator.log_losses.iter().map(|(name, loss)| format!("{name} {loss:.5}")).collect();
+        let _ = write!(text, ", the least cross-validated log loss of {},", losses.join(", "));
+    }
+    text
 }
 
 /// Ranking of another pair on data nothing was fitted on: what a stranger to the data can expect.

@@ -53,7 +53,9 @@ impl Measured {
             let Some(label) = label(example, pair) else { continue };
             classifier.read(&example.query, &mut scratch);
             let Some(score) = classifier.win_score(&scratch, pair) else { continue };
-            measured.probabilities.push(calibrator.map.apply(score).get());
+            let offset = calibrator.slices.of(example.slices.iter().map(String::as_str));
+            let calibrated = calibrator.calibrator.apply(score, offset);
+            measured.probabilities.push(calibrated.win_probability.get());
             measured.labels.push(label);
             measured.groups.push(example.group.clone().unwrap_or_else(|| example.id.clone()));
             measured.lengths.push(prompt_length(&example.query));
@@ -199,7 +201,8 @@ pub fn zero_shot(
     let mut scratch = classifier.scratch();
     let mut score = |e: &Example| {
         classifier.read(&e.query, &mut scratch);
-        classifier.win_score(&scratch, &scored_as.pair).map_or(f64::NAN, |s| scored_as.map.apply(s).get())
+        let score = classifier.win_score(&scratch, &scored_as.pair);
+        score.map_or(f64::NAN, |s| scored_as.calibrator.apply(s, 0.0).win_probability.get())
     };
     let rows: Vec<(&Example, f64)> =
         examples.iter().filter(|e| label(e, pair).is_some()).map(|e| (e, score(e))).collect();
@@ -230,10 +233,12 @@ pub fn zero_shot(
 /// Calibrates prompt length as if it were a score, on the same rows as the classifier.
 pub fn length_map(examples: &[Example], rows: &[usize], pair: &ModelPair) -> Option<PlattScaling> {
     let mut held_out = HeldOut::default();
-    for example in rows.iter().map(|r| &examples[*r]) {
+    for row in rows {
+        let example = &examples[*row];
         if let (Some(label), Ok(score)) =
             (label(example, pair), Score::new(prompt_length(&example.query).ln_1p()))
         {
+            held_out.rows.push(*row);
             held_out.scores.push(score);
             held_out.labels.push(label);
             held_out.weights.push(example.weight);

@@ -10,7 +10,7 @@ use classifier::{Backend, Classifier, NetworkConfig};
 use corpus::{Example, Fractions, Split};
 use types::{ModelName, ModelPair, Threshold, WinProbability};
 
-use crate::calibrate::{CrossFit, Fitting};
+use crate::calibrate::{Calibration, CrossFit, Fitting};
 use crate::card::card_files;
 use crate::fit::{Checkpoints, FitConfig, FitReport, MINIMUM_ROWS, Observer, Prepared, fit};
 use crate::measure::{Measured, length_map, zero_shot};
@@ -31,6 +31,8 @@ pub struct Plan {
     pub fit: FitConfig,
     /// How it is calibrated.
     pub cross_fit: CrossFit,
+    /// With which maps.
+    pub calibration: Calibration,
     /// Shares of the splits.
     pub fractions: Fractions,
     /// Where it is fitted.
@@ -134,7 +136,8 @@ pub fn train(
     // An interrupted fit is still calibrated, on the held-out split alone.
     let interrupted = interrupt.load(std::sync::atomic::Ordering::Relaxed);
     let cross_fit = if interrupted { CrossFit::Off } else { plan.cross_fit };
-    let calibrators = fitting.calibrate(&classifier, &plan.pairs, cross_fit, interrupt, say)?;
+    let calibrators =
+        fitting.calibrate(&classifier, &plan.pairs, cross_fit, &plan.calibration, interrupt, say)?;
     Ok(Trained { classifier, report, calibrators, split })
 }
 
@@ -203,7 +206,10 @@ fn operating_point(trained: &Trained, examples: &[Example]) -> Result<OperatingP
     let mut scratch = trained.classifier.scratch();
     let mut probability = |row: &usize| {
         trained.classifier.read(&examples[*row].query, &mut scratch);
-        trained.classifier.win_score(&scratch, &calibrator.pair).map(|s| calibrator.map.apply(s))
+        trained
+            .classifier
+            .win_score(&scratch, &calibrator.pair)
+            .map(|s| calibrator.calibrator.apply(s, 0.0).win_probability)
     };
     let mut all: Vec<WinProbability> = trained.split.calibrate.iter().filter_map(&mut probability).collect();
     all.sort_by(|a, b| b.get().total_cmp(&a.get()));

@@ -40,6 +40,16 @@ pub enum ArtifactError {
         /// The newest known version.
         known: u32,
     },
+    /// Written by an older release whose format is no longer read.
+    #[error("{}: format version {found} is older than the {known} this build reads: train the artifact again", file.display())]
+    OlderFormat {
+        /// The manifest.
+        file: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version this build reads.
+        known: u32,
+    },
     /// A file that is not what the manifest says.
     #[error("{}: sha256 is {found}, the manifest says {expected}: the file was cut short or edited", file.display())]
     WrongHash {

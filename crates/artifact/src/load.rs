@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use calibration::PlattScaling;
+use calibration::{Calibrated, SliceOffsets};
 use classifier::{Backend, Classifier, Scratch};
 use serde::de::DeserializeOwned;
-use types::{ModelName, ModelPair, WinProbability};
+use types::{ModelName, ModelPair};
 
 use crate::ArtifactError;
 use crate::manifest::{FORMAT_VERSION, Manifest};
@@ -71,10 +71,16 @@ impl Artifact {
         &self.default_pair
     }
 
-    /// The calibrated win probability of a pair for the query read last into `scratch`;
-    /// `None` when the scratch holds no finite score, which a loaded artifact never gives.
-    pub fn win_probability(&self, scratch: &Scratch, calibrator: &PairCalibrator) -> Option<WinProbability> {
-        win_probability(&self.classifier, scratch, &calibrator.pair, &calibrator.map)
+    /// The calibrated win probability of a pair, with its interval, for the query read last into
+    /// `scratch` and tagged with `slices`; `None` when the scratch holds no finite score, which a loaded
+    /// artifact never gives.
+    pub fn calibrated<'a>(
+        &self,
+        scratch: &Scratch,
+        calibrator: &PairCalibrator,
+        slices: impl IntoIterator<Item = &'a str>,
+    ) -> Option<Calibrated> {
+        calibrated(&self.classifier, scratch, calibrator, slices)
     }
 
     fn replay_probes(&self, folder: &Path) -> Result<(), ArtifactError> {
@@ -91,7 +97,8 @@ impl Artifact {
         for (index, query) in queries.iter().enumerate() {
             self.classifier.read(query, &mut scratch);
             for (calibrator, stored) in self.calibrators.iter().zip(&stored.win_probabilities) {
-                let found = self.win_probability(&scratch, calibrator).map_or(f64::NAN, WinProbability::get);
+                let found = self.calibrated(&scratch, calibrator, NO_SLICES);
+                let found = found.map_or(f64::NAN, |found| found.win_probability.get());
                 // NaN is not close to anything.
                 let close = (found - stored[index]).abs() <= PROBE_TOLERANCE;
                 if !close {
@@ -103,13 +110,17 @@ impl Artifact {
     }
 }
 
-pub(crate) fn win_probability(
+/// A query without tags.
+pub(crate) const NO_SLICES: [&str; 0] = [];
+
+pub(crate) fn calibrated<'a>(
     classifier: &Classifier,
     scratch: &Scratch,
-    pair: &ModelPair,
-    map: &PlattScaling,
-) -> Option<WinProbability> {
-    Some(map.apply(classifier.win_score(scratch, pair)?))
+    calibrator: &PairCalibrator,
+    slices: impl IntoIterator<Item = &'a str>,
+) -> Option<Calibrated> {
+    let score = classifier.win_score(scratch, &calibrator.pair)?;
+    Some(calibrator.calibrator.apply(score, calibrator.slices.of(slices)))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, ArtifactError> {
@@ -145,10 +156,13 @@ fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
     }
     let bytes = read(&file)?;
     let bare: serde_json::Value = parse(&file, &bytes)?;
-    // A newer manifest may hold fields this build does not know: say "newer" before "unknown field".
-    if let Some(found) = bare["format_version"].as_u64().filter(|v| *v > u64::from(FORMAT_VERSION)) {
-        let found = u32::try_from(found).unwrap_or(u32::MAX);
-        return Err(ArtifactError::NewerFormat { file, found, known: FORMAT_VERSION });
+    // Another format holds other fields: name the version before a field is unknown or missing.
+    let version = bare["format_version"].as_u64().map(|v| u32::try_from(v).unwrap_or(u32::MAX));
+    let known = FORMAT_VERSION;
+    match version {
+        Some(found) if found > known => return Err(ArtifactError::NewerFormat { file, found, known }),
+        Some(found) if found < known => return Err(ArtifactError::OlderFormat { file, found, known }),
+        _ => {}
     }
     let manifest: Manifest = parse(&file, &bytes)?;
     let found = self_hash(&manifest, &file)?;
@@ -175,11 +189,11 @@ fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
 fn read_calibrators(folder: &Path, manifest: &Manifest) -> Result<Vec<PairCalibrator>, ArtifactError> {
     let file = folder.join(CALIBRATOR);
     let record: CalibratorRecord = parse(&file, &read(&file)?)?;
-    if record.maps.is_empty() {
+    if record.calibrators.is_empty() {
         return Err(ArtifactError::NoCalibrator(file));
     }
-    let mut calibrators = Vec::with_capacity(record.maps.len());
-    for stored in record.maps {
+    let mut calibrators = Vec::with_capacity(record.calibrators.len());
+    for stored in record.calibrators {
         let bad = |reason: String| ArtifactError::Invalid { file: file.clone(), field: "pair", reason };
         let pair = stored.pair.pair().map_err(|e| bad(e.to_string()))?;
         for model in [pair.strong(), pair.weak()] {
@@ -187,13 +201,22 @@ fn read_calibrators(folder: &Path, manifest: &Manifest) -> Result<Vec<PairCalibr
                 return Err(bad(format!("{model} is no model of this artifact")));
             }
         }
-        let map = stored.map().map_err(|source| ArtifactError::Calibrator {
+        let calibrator = stored.calibrator().map_err(|source| ArtifactError::Calibrator {
             file: file.clone(),
             pair: pair.to_string(),
             source,
         })?;
         let (rows, positives, cross_fit_folds) = (stored.rows, stored.positives, stored.cross_fit_folds);
-        calibrators.push(PairCalibrator { pair, map, rows, positives, cross_fit_folds });
+        let (slices, log_losses) = (SliceOffsets::new(stored.slices), stored.log_losses);
+        calibrators.push(PairCalibrator {
+            pair,
+            calibrator,
+            slices,
+            log_losses,
+            rows,
+            positives,
+            cross_fit_folds,
+        });
     }
     Ok(calibrators)
 }

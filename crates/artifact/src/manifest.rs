@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::{NetworkRecord, PairRecord};
 
 /// The newest format this build reads and the one it writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The manifest of an artifact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,11 @@
 //! Stored forms of domain values and the way back. Domain types know no storage format.
 
-use calibration::{CalibrationError, PlattScaling};
+use std::collections::BTreeMap;
+
+use calibration::{
+    BetaCalibration, Bounds, CalibrationError, Calibrator, Knot, Map, PiecewiseLinear, PlattScaling,
+    TemperatureScaling, VennAbers,
+};
 use classifier::NetworkConfig;
 use features::FeatureConfig;
 use serde::{Deserialize, Serialize};
@@ -73,22 +78,20 @@ impl NetworkRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CalibratorRecord {
-    pub(crate) method: Method,
-    pub(crate) maps: Vec<MapRecord>,
+    pub(crate) calibrators: Vec<PairCalibratorRecord>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Method {
-    Platt,
-}
-
+/// One pair's calibrator and the rows behind it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct MapRecord {
+pub(crate) struct PairCalibratorRecord {
     pub(crate) pair: PairRecord,
-    pub(crate) slope: f64,
-    pub(crate) intercept: f64,
+    pub(crate) map: MapRecord,
+    pub(crate) venn_abers: StepsRecord,
+    /// Corrections on the logit by slice.
+    pub(crate) slices: BTreeMap<String, f64>,
+    /// Cross-validated log loss of each method that was tried.
+    pub(crate) log_losses: BTreeMap<String, f64>,
     /// Rows behind the map and how many of them strong won.
     pub(crate) rows: usize,
     pub(crate) positives: usize,
@@ -96,9 +99,77 @@ pub(crate) struct MapRecord {
     pub(crate) cross_fit_folds: usize,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum MapRecord {
+    Platt { slope: f64, intercept: f64 },
+    Temperature { beta: f64 },
+    Beta { a: f64, b: f64, c: f64 },
+    Isotonic { knots: Vec<(f64, f64)>, rows: usize },
+    CentredIsotonic { knots: Vec<(f64, f64)>, rows: usize },
+    VennAbers,
+}
+
+impl From<&Map> for MapRecord {
+    fn from(map: &Map) -> Self {
+        match map {
+            Map::Platt(map) => Self::Platt { slope: map.slope(), intercept: map.intercept() },
+            Map::Temperature(map) => Self::Temperature { beta: map.beta() },
+            Map::Beta(map) => {
+                let [a, b, c] = map.parameters();
+                Self::Beta { a, b, c }
+            }
+            Map::Isotonic(map) => Self::Isotonic { knots: map.knots().to_vec(), rows: map.rows() },
+            Map::CentredIsotonic(map) => {
+                Self::CentredIsotonic { knots: map.knots().to_vec(), rows: map.rows() }
+            }
+            Map::VennAbers => Self::VennAbers,
+        }
+    }
+}
+
 impl MapRecord {
-    pub(crate) fn map(&self) -> Result<PlattScaling, CalibrationError> {
-        PlattScaling::new(self.slope, self.intercept)
+    fn map(self) -> Result<Map, CalibrationError> {
+        Ok(match self {
+            Self::Platt { slope, intercept } => Map::Platt(PlattScaling::new(slope, intercept)?),
+            Self::Temperature { beta } => Map::Temperature(TemperatureScaling::new(beta)?),
+            Self::Beta { a, b, c } => Map::Beta(BetaCalibration::new(a, b, c)?),
+            Self::Isotonic { knots, rows } => Map::Isotonic(PiecewiseLinear::new(knots, rows)?),
+            Self::CentredIsotonic { knots, rows } => Map::CentredIsotonic(PiecewiseLinear::new(knots, rows)?),
+            Self::VennAbers => Map::VennAbers,
+        })
+    }
+}
+
+/// The Venn-Abers bounds: `[lower, upper]` below the first knot, then
+/// `[score, lower at, upper at, lower above, upper above]` for each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StepsRecord {
+    below: [f64; 2],
+    knots: Vec<[f64; 5]>,
+}
+
+impl From<&VennAbers> for StepsRecord {
+    fn from(steps: &VennAbers) -> Self {
+        let below = steps.below();
+        let knot = |k: &Knot| [k.score, k.at.lower, k.at.upper, k.above.lower, k.above.upper];
+        Self { below: [below.lower, below.upper], knots: steps.knots().iter().map(knot).collect() }
+    }
+}
+
+impl StepsRecord {
+    fn steps(&self) -> Result<VennAbers, CalibrationError> {
+        let bounds = |lower, upper| Bounds { lower, upper };
+        let knot = |k: &[f64; 5]| Knot { score: k[0], at: bounds(k[1], k[2]), above: bounds(k[3], k[4]) };
+        VennAbers::new(bounds(self.below[0], self.below[1]), self.knots.iter().map(knot).collect())
+    }
+}
+
+impl PairCalibratorRecord {
+    /// The calibrator without its pair, which has errors of its own.
+    pub(crate) fn calibrator(&self) -> Result<Calibrator, CalibrationError> {
+        Ok(Calibrator::new(self.map.clone().map()?, self.venn_abers.steps()?))
     }
 }
 

@@ -5,30 +5,34 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use calibration::PlattScaling;
+use calibration::{Calibrator, SliceOffsets};
 use classifier::Classifier;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use types::{ModelPair, WinProbability};
+use types::ModelPair;
 
 use crate::ArtifactError;
-use crate::load::win_probability;
+use crate::load::{NO_SLICES, calibrated};
 use crate::manifest::{DataSummary, FORMAT_VERSION, Manifest, Metrics, OperatingPoint};
 use crate::probe::probe_queries;
-use crate::record::{CalibratorRecord, MapRecord, Method, NetworkRecord, ProbeRecord};
+use crate::record::{CalibratorRecord, NetworkRecord, PairCalibratorRecord, ProbeRecord};
 
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
 pub(crate) const CALIBRATOR: &str = "calibrator.json";
 pub(crate) const PROBES: &str = "probes.json";
 
-/// A fitted map of one pair and the rows behind it.
+/// The calibrator of one pair and the rows behind it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairCalibrator {
     /// The pair.
     pub pair: ModelPair,
-    /// Score → probability.
-    pub map: PlattScaling,
+    /// Score → probability and interval.
+    pub calibrator: Calibrator,
+    /// Corrections of slices on which the pooled calibrator is off.
+    pub slices: SliceOffsets,
+    /// Cross-validated log loss by method name, of the methods that were tried.
+    pub log_losses: BTreeMap<String, f64>,
     /// Rows it was fitted on.
     pub rows: usize,
     /// Rows among them where strong was strictly better.
@@ -99,15 +103,17 @@ impl Draft<'_> {
     }
 
     fn calibrator_record(&self) -> CalibratorRecord {
-        let map = |c: &PairCalibrator| MapRecord {
+        let record = |c: &PairCalibrator| PairCalibratorRecord {
             pair: (&c.pair).into(),
-            slope: c.map.slope(),
-            intercept: c.map.intercept(),
+            map: c.calibrator.map().into(),
+            venn_abers: c.calibrator.venn_abers().into(),
+            slices: c.slices.iter().map(|(slice, offset)| (slice.to_owned(), offset)).collect(),
+            log_losses: c.log_losses.clone(),
             rows: c.rows,
             positives: c.positives,
             cross_fit_folds: c.cross_fit_folds,
         };
-        CalibratorRecord { method: Method::Platt, maps: self.calibrators.iter().map(map).collect() }
+        CalibratorRecord { calibrators: self.calibrators.iter().map(record).collect() }
     }
 
     fn probe_record(&self) -> ProbeRecord {
@@ -116,8 +122,8 @@ impl Draft<'_> {
         let mut of_pair = |c: &PairCalibrator| {
             let probability = |query| {
                 self.classifier.read(query, &mut scratch);
-                win_probability(self.classifier, &scratch, &c.pair, &c.map)
-                    .map_or(f64::NAN, WinProbability::get)
+                calibrated(self.classifier, &scratch, c, NO_SLICES)
+                    .map_or(f64::NAN, |found| found.win_probability.get())
             };
             queries.iter().map(probability).collect()
         };

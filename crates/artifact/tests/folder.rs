@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use artifact::{Artifact, ArtifactError, DataSummary, Draft, Manifest, Metrics, PairCalibrator, Splits};
-use calibration::PlattScaling;
+use artifact::{
+    Artifact, ArtifactError, DataSummary, Draft, FORMAT_VERSION, Manifest, Metrics, PairCalibrator, Splits,
+};
+use calibration::{Bounds, Calibrator, Knot, Map, PlattScaling, SliceOffsets, VennAbers};
 use classifier::{Abilities, Backend, Classifier, NetworkConfig, NgramTable};
 use corpus::starter;
 use types::ModelPair;
@@ -15,6 +17,13 @@ use types::ModelPair;
 fn pair() -> ModelPair {
     let ladder = starter::ladder().unwrap();
     ModelPair::new(ladder.top().clone(), ladder.cheapest().clone()).unwrap()
+}
+
+/// Venn-Abers bounds with one step.
+fn steps() -> VennAbers {
+    let bounds = |lower, upper| Bounds { lower, upper };
+    let knot = Knot { score: 0.5, at: bounds(0.2, 0.4), above: bounds(0.3, 0.6) };
+    VennAbers::new(bounds(0.1, 0.3), vec![knot]).unwrap()
 }
 
 fn write(folder: &Path, slope: f64) -> Result<Manifest, ArtifactError> {
@@ -25,8 +34,16 @@ fn write(folder: &Path, slope: f64) -> Result<Manifest, ArtifactError> {
     let (network, abilities) = (config.init(ngrams.len(), &device), Abilities::init(2, 2, &device));
     let models = vec![pair().weak().clone(), pair().strong().clone()];
     let classifier = Classifier::new(config, network, abilities, ngrams, models, device);
-    let map = PlattScaling::new(slope, -0.5).unwrap();
-    let calibrators = vec![PairCalibrator { pair: pair(), map, rows: 40, positives: 9, cross_fit_folds: 0 }];
+    let map = Map::Platt(PlattScaling::new(slope, -0.5).unwrap());
+    let calibrators = vec![PairCalibrator {
+        pair: pair(),
+        calibrator: Calibrator::new(map, steps()),
+        slices: SliceOffsets::new([("category:law".to_owned(), 0.25)]),
+        log_losses: BTreeMap::new(),
+        rows: 40,
+        positives: 9,
+        cross_fit_folds: 0,
+    }];
     let draft = Draft {
         name: "test".into(),
         created: "2026-01-01T00:00:00Z".into(),
@@ -88,10 +105,19 @@ fn every_damage_names_the_file() {
         matches!(load(&at), Err(ArtifactError::WrongHash { file, .. }) if file.ends_with("manifest.json"))
     );
     write(&at, 1.0).unwrap();
+    let (known, newer, older) = (FORMAT_VERSION, FORMAT_VERSION + 1, FORMAT_VERSION - 1);
+    let field = |version: u32| format!("\"format_version\": {version}");
     edit(&at.join("manifest.json"), |t| {
-        t.replace("\"format_version\": 1", "\"format_version\": 2,\n  \"new_field\": 3")
+        t.replace(&field(known), &format!("{},\n  \"new\": 3", field(newer)))
     });
-    assert!(matches!(load(&at), Err(ArtifactError::NewerFormat { found: 2, known: 1, .. })));
+    let error = load(&at).unwrap_err();
+    assert!(
+        matches!(error, ArtifactError::NewerFormat { found, known: k, .. } if found == newer && k == known)
+    );
+    write(&at, 1.0).unwrap();
+    edit(&at.join("manifest.json"), |t| t.replace(&field(known), &field(older)));
+    let error = load(&at).unwrap_err();
+    assert!(matches!(error, ArtifactError::OlderFormat { found, .. } if found == older), "{error}");
     assert!(matches!(load(folder.path()), Err(ArtifactError::NotAnArtifact(_))));
 }
 

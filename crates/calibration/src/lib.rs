@@ -5,17 +5,21 @@
 
 mod beta;
 mod error;
+mod map;
 mod monotone;
 pub mod numeric;
 mod platt;
 mod sample;
+mod slices;
 mod temperature;
 mod venn_abers;
 
 pub use beta::BetaCalibration;
 pub use error::CalibrationError;
+pub use map::{Calibrated, Calibrator, Fit, ISOTONIC_FROM, Map, Method, PLATT_UP_TO};
 pub use monotone::PiecewiseLinear;
 pub use platt::{PlattFit, PlattScaling};
 pub use sample::{MIN_ROWS, Sample};
+pub use slices::{SliceOffsets, SliceRow};
 pub use temperature::TemperatureScaling;
 pub use venn_abers::{Bounds, Knot, VennAbers};

@@ -3,7 +3,6 @@
 //! the calibration rows know about scores like this one.
 
 use crate::CalibrationError;
-use crate::monotone::pool_adjacent_violators;
 use crate::sample::{Pool, Sample};
 
 /// The two fits at one score.
@@ -238,6 +237,7 @@ fn partition_point(len: usize, holds: impl Fn(usize) -> bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monotone::pool_adjacent_violators;
     use crate::numeric::logit;
     use crate::sample::tests::{assert_close, fixture_a, fixture_t, labels, scores};
     use proptest::prelude::*;

@@ -20,30 +20,30 @@ pub fn decide(
     dearer: impl IntoIterator<Item = RungEvidence>,
     threshold: Threshold,
 ) -> Decision {
-    let mut win_probability = cheapest.win_probability;
+    let (mut win_probability, mut interval) = (cheapest.win_probability, cheapest.interval);
     let mut evidence = vec![cheapest];
     evidence.extend(dearer);
     let (mut model, mut tier, mut reason) = (top, Tier::Strong, Reason::AtOrAboveThreshold);
     for rung in &evidence {
-        win_probability = rung.win_probability;
+        (win_probability, interval) = (rung.win_probability, rung.interval);
         if !goes_strong(rung.win_probability, threshold) {
             (model, tier, reason) = (&rung.model, Tier::Weak, Reason::BelowThreshold);
             break;
         }
     }
-    Decision { model: model.clone(), tier, win_probability, threshold, reason, evidence }
+    Decision { model: model.clone(), tier, win_probability, interval, threshold, reason, evidence }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use types::ProbabilityInterval;
 
     fn rung(name: &str, p: f64) -> RungEvidence {
-        RungEvidence {
-            model: ModelName::new(name).unwrap(),
-            win_probability: WinProbability::new(p).unwrap(),
-        }
+        let win_probability = WinProbability::new(p).unwrap();
+        let interval = ProbabilityInterval::ordered(win_probability, win_probability);
+        RungEvidence { model: ModelName::new(name).unwrap(), win_probability, interval }
     }
 
     fn top() -> ModelName {

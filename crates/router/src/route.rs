@@ -6,11 +6,10 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use artifact::{Artifact, ArtifactError};
+use calibration::Calibrated;
 use classifier::{Backend, Scratch};
 use thiserror::Error;
-use types::{
-    Decision, Ladder, ModelName, ModelPair, ProbabilityError, Query, RungEvidence, Threshold, WinProbability,
-};
+use types::{Decision, Ladder, ModelName, ModelPair, ProbabilityError, Query, RungEvidence, Threshold};
 
 /// How to load an artifact.
 #[derive(Debug, Clone, Copy, Default)]
@@ -156,8 +155,8 @@ impl Router {
         self.artifact.classifier().read(query, scratch);
         let top = ladder.top();
         let of_rung = |model: &ModelName| -> Result<RungEvidence, RouteError> {
-            let win_probability = self.win_probability(scratch, top, model)?;
-            Ok(RungEvidence { model: model.clone(), win_probability })
+            let Calibrated { win_probability, interval } = self.calibrated(scratch, top, model)?;
+            Ok(RungEvidence { model: model.clone(), win_probability, interval })
         };
         let cheapest = of_rung(ladder.cheapest())?;
         let dearer = ladder.between().iter().map(of_rung).collect::<Result<Vec<_>, _>>()?;
@@ -170,15 +169,15 @@ impl Router {
         })
     }
 
-    fn win_probability(
+    fn calibrated(
         &self,
         scratch: &Scratch,
         strong: &ModelName,
         weak: &ModelName,
-    ) -> Result<WinProbability, RouteError> {
+    ) -> Result<Calibrated, RouteError> {
         let calibrators = self.artifact.calibrators();
         let known = calibrators.iter().find(|c| c.pair.strong() == strong && c.pair.weak() == weak);
-        known.and_then(|c| self.artifact.win_probability(scratch, c)).ok_or_else(|| {
+        known.and_then(|c| self.artifact.calibrated(scratch, c, [])).ok_or_else(|| {
             RouteError::UncalibratedPair {
                 strong: strong.clone(),
                 weak: weak.clone(),

@@ -107,7 +107,7 @@ pub(crate) fn response(
     request_id: String,
     decision_time_us: f64,
 ) -> v1::RouteResponse {
-    let Decision { model, tier, win_probability, threshold, reason, evidence } = routed.decision;
+    let Decision { model, tier, win_probability, interval, threshold, reason, evidence } = routed.decision;
     let tier = match tier {
         Tier::Weak => v1::Tier::Weak,
         Tier::Strong => v1::Tier::Strong,
@@ -115,6 +115,8 @@ pub(crate) fn response(
     let evidence = evidence.into_iter().map(|rung| v1::RungEvidence {
         model: rung.model.as_str().to_owned(),
         win_probability: rung.win_probability.get(),
+        interval_lower: rung.interval.lower().get(),
+        interval_upper: rung.interval.upper().get(),
     });
     v1::RouteResponse {
         decision_id: uuid::Uuid::now_v7().to_string(),
@@ -122,6 +124,8 @@ pub(crate) fn response(
         tier: tier.into(),
         model: model.as_str().to_owned(),
         win_probability: win_probability.get(),
+        interval_lower: interval.lower().get(),
+        interval_upper: interval.upper().get(),
         threshold: threshold.get(),
         threshold_source: match source {
             ThresholdSource::Request => "request".to_owned(),

@@ -1,6 +1,6 @@
 //! What a decision says: where the query goes, on which evidence, and why.
 
-use crate::{ModelName, Threshold, Tier, WinProbability};
+use crate::{ModelName, ProbabilityInterval, Threshold, Tier, WinProbability};
 
 /// Where the threshold of a decision came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct RungEvidence {
     pub model: ModelName,
     /// P(the top's answer is strictly better than this model's | query).
     pub win_probability: WinProbability,
+    /// How far that probability is known: the Venn-Abers interval around it.
+    pub interval: ProbabilityInterval,
 }
 
 /// The outcome of the policy for one query.
@@ -48,6 +50,8 @@ pub struct Decision {
     pub tier: Tier,
     /// The win probability that decided: over the chosen rung, or over the last rung passed by.
     pub win_probability: WinProbability,
+    /// How far that probability is known.
+    pub interval: ProbabilityInterval,
     /// What the probability was compared with.
     pub threshold: Threshold,
     /// Why.

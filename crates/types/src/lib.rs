@@ -9,5 +9,5 @@ mod query;
 
 pub use decision::{Decision, Reason, RungEvidence, ThresholdSource};
 pub use model::{Ladder, ModelError, ModelName, ModelPair, Tier};
-pub use probability::{ProbabilityError, Score, Threshold, WinProbability};
+pub use probability::{ProbabilityError, ProbabilityInterval, Score, Threshold, WinProbability};
 pub use query::{Body, Message, Query, QueryError, Role};

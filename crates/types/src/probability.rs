@@ -64,6 +64,30 @@ impl WinProbability {
     }
 }
 
+/// An interval of probabilities around a calibrated one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProbabilityInterval {
+    lower: WinProbability,
+    upper: WinProbability,
+}
+
+impl ProbabilityInterval {
+    /// The interval between two probabilities, whichever is the greater.
+    pub fn ordered(a: WinProbability, b: WinProbability) -> Self {
+        if a <= b { Self { lower: a, upper: b } } else { Self { lower: b, upper: a } }
+    }
+
+    /// Lower end.
+    pub fn lower(self) -> WinProbability {
+        self.lower
+    }
+
+    /// Upper end.
+    pub fn upper(self) -> WinProbability {
+        self.upper
+    }
+}
+
 /// Route strong when `win_probability >= threshold`. In [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Threshold(f64);

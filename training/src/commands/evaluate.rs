@@ -6,7 +6,6 @@ use anyhow::{Context, Result, bail};
 use artifact::Artifact;
 use clap::Args;
 use classifier::Backend;
-use types::WinProbability;
 
 use super::{DataArgs, Loaded, PairArgs};
 use crate::calibrate::label;
@@ -56,7 +55,9 @@ impl EvaluateArgs {
         let mut scratch = artifact.classifier().scratch();
         let mut probability = |e: &corpus::Example| {
             artifact.classifier().read(&e.query, &mut scratch);
-            artifact.win_probability(&scratch, scored_as).map_or(f64::NAN, WinProbability::get)
+            let slices = e.slices.iter().map(String::as_str);
+            let calibrated = artifact.calibrated(&scratch, scored_as, slices);
+            calibrated.map_or(f64::NAN, |c| c.win_probability.get())
         };
         let probabilities: Vec<f64> = examples.iter().map(&mut probability).collect();
         let lengths: Vec<f64> = examples.iter().map(|e| prompt_length(&e.query)).collect();

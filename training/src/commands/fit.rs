@@ -12,7 +12,7 @@ use corpus::{Fractions, ReadOptions};
 use indicatif::{ProgressBar, ProgressStyle};
 use types::{ModelName, ModelPair};
 
-use super::{DataArgs, Loaded, PairArgs, starter_pairs};
+use super::{CalibrationArgs, DataArgs, Loaded, PairArgs, starter_pairs};
 use crate::calibrate::CrossFit;
 use crate::fit::{FitConfig, Observer, Outcome, Progress};
 use crate::pipeline::{Benchmark, Evidence, Plan, train, write};
@@ -32,6 +32,8 @@ pub struct FitArgs {
     /// Calibrate also on cross-fitted scores: auto, off, or a number of folds.
     #[arg(long, default_value = "auto", value_parser = cross_fit, value_name = "FOLDS")]
     cross_fit: CrossFit,
+    #[command(flatten)]
+    calibration: CalibrationArgs,
     /// Save checkpoints here after each epoch and take up a fit that was cut short.
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
@@ -230,6 +232,7 @@ impl FitArgs {
             network: self.tuning.network(),
             fit: self.tuning.config(),
             cross_fit: self.cross_fit,
+            calibration: self.calibration.calibration(self.tuning.seed),
             fractions: Fractions { fit: 0.65, dev: 0.05, calibrate: 0.15, test: 0.15 },
             backend: self.tuning.backend(),
             checkpoints: self.resume.clone(),

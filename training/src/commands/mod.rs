@@ -8,9 +8,12 @@ pub mod import;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use calibration::Method;
 use clap::Args;
 use corpus::{Corpus, Example, ReadOptions, starter};
 use types::{ModelName, ModelPair};
+
+use crate::calibrate::Calibration;
 
 /// Where evidence comes from.
 #[derive(Debug, Clone, Args)]
@@ -89,6 +92,40 @@ impl DataArgs {
         }
         Ok(loaded)
     }
+}
+
+/// How scores become probabilities.
+#[derive(Debug, Clone, Args)]
+pub struct CalibrationArgs {
+    /// The calibration map: platt, temperature, beta, isotonic, centred-isotonic or venn-abers. Without
+    /// it, the least cross-validated log loss among those that the number of rows allows.
+    #[arg(long, value_parser = method, value_name = "METHOD")]
+    map: Option<Method>,
+    /// Correct each slice of this key (`category` for category:law), or this tag, on its own.
+    #[arg(long, value_name = "KEY")]
+    slice: Vec<String>,
+    /// Variance of the prior that shrinks a slice's correction to none, in squared logits.
+    #[arg(long, default_value_t = Calibration::default().tau_squared, value_parser = variance)]
+    slice_variance: f64,
+}
+
+impl CalibrationArgs {
+    /// The calibration these flags describe.
+    pub fn calibration(&self, seed: u64) -> Calibration {
+        Calibration { method: self.map, slices: self.slice.clone(), tau_squared: self.slice_variance, seed }
+    }
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    Method::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = Method::ALL.iter().map(|m| m.as_str()).collect();
+        format!("expected one of {}", known.join(", "))
+    })
+}
+
+fn variance(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|v: &f64| v.is_finite() && *v > 0.0);
+    value.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 /// Which models are compared.

@@ -12,8 +12,8 @@ use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedu
 use burn::module::{Module, Param, ParamGroup};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
-use calibration::PlattScaling;
 use calibration::numeric::{logit, softplus};
+use calibration::{PlattScaling, Sample};
 use classifier::{Abilities, Classifier, NetworkConfig, NgramTable};
 use features::SURFACE_LEN;
 use rand::SeedableRng;
@@ -398,7 +398,8 @@ fn ability_group() -> ParamGroup {
 fn refined_loss(logits: &[f64], labels: &[bool], weights: &[f64]) -> Result<f64, FitError> {
     let scores: Result<Vec<Score>, _> = logits.iter().map(|z| Score::new(*z)).collect();
     let scores = scores.map_err(|e| FitError::Backend(format!("on the dev rows: {e}")))?;
-    let map = PlattScaling::fit(&scores, labels, Some(weights)).map(|fit| fit.map);
+    let sample = Sample::new(&scores, labels, Some(weights));
+    let map = sample.and_then(|sample| PlattScaling::fit(&sample)).map(|fit| fit.map);
     let (slope, intercept) = map.map_or((1.0, 0.0), |map| (map.slope(), map.intercept()));
     let (mut sum, mut total) = (0.0, 0.0_f64);
     for ((score, label), weight) in scores.iter().zip(labels).zip(weights) {

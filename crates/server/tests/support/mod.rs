@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
-use training::calibrate::CrossFit;
+use training::calibrate::{Calibration, CrossFit};
 use training::fit::{FitConfig, Silent};
 use training::pipeline::{Evidence, Plan, train, write};
 
@@ -37,6 +37,7 @@ pub fn artifact() -> PathBuf {
                 network: classifier_config(),
                 fit: FitConfig { epochs: 3, ..FitConfig::default() },
                 cross_fit: CrossFit::Off,
+                calibration: Calibration::default(),
                 fractions: Fractions { fit: 0.6, dev: 0.1, calibrate: 0.15, test: 0.15 },
                 backend: Backend::Flex,
                 checkpoints: None,

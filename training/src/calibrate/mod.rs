@@ -2,15 +2,20 @@
 //! fitted on: scores come from the calibrate split, and, where that is small, also from
 //! cross-fitting (methods section 2.3).
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
+
+mod choose;
 
 use artifact::PairCalibrator;
 use burn::tensor::Device;
-use calibration::{CalibrationError, PlattFit, PlattScaling};
+use calibration::{CalibrationError, PlattFit, PlattScaling, Sample};
 use classifier::{Classifier, NetworkConfig};
 use corpus::{Example, Winner};
 use thiserror::Error;
 use types::{ModelPair, Score};
+
+pub use choose::{Calibration, ChooseError, Chosen};
 
 use crate::fit::{FitConfig, FitError, Outcome, Prepared, Silent, fit};
 
@@ -37,7 +42,7 @@ pub enum CalibrateError {
         /// The pair.
         pair: ModelPair,
         /// Why not.
-        source: CalibrationError,
+        source: ChooseError,
     },
     /// A cross-fitted classifier failed.
     #[error(transparent)]
@@ -66,6 +71,8 @@ pub struct HeldOut {
     pub labels: Vec<bool>,
     /// Sample weights.
     pub weights: Vec<f64>,
+    /// Which example each score belongs to.
+    pub rows: Vec<usize>,
 }
 
 impl HeldOut {
@@ -80,8 +87,20 @@ impl HeldOut {
                 self.scores.push(score);
                 self.labels.push(label);
                 self.weights.push(example.weight);
+                self.rows.push(*row);
             }
         }
+    }
+
+    /// A fold for each row, 0 to `folds - 1`; rows of one group share theirs.
+    pub(crate) fn folds(&self, examples: &[Example], folds: usize, seed: u64) -> Vec<usize> {
+        let by_fold = corpus::folds_by_group(&self.rows, examples, folds, seed);
+        let fold_of: HashMap<usize, usize> = by_fold
+            .iter()
+            .enumerate()
+            .flat_map(|(fold, rows)| rows.iter().map(move |r| (*r, fold)))
+            .collect();
+        self.rows.iter().map(|row| fold_of.get(row).copied().unwrap_or(0)).collect()
     }
 
     /// Fits Platt's map.
@@ -89,7 +108,7 @@ impl HeldOut {
     /// # Errors
     /// When the rows do not carry one.
     pub fn platt(&self) -> Result<PlattFit, CalibrationError> {
-        PlattScaling::fit(&self.scores, &self.labels, Some(&self.weights))
+        PlattScaling::fit(&Sample::new(&self.scores, &self.labels, Some(&self.weights))?)
     }
 }
 
@@ -124,6 +143,7 @@ impl Fitting<'_> {
         classifier: &Classifier,
         pairs: &[ModelPair],
         cross_fit: CrossFit,
+        calibration: &Calibration,
         interrupt: &AtomicBool,
         say: &mut dyn FnMut(&str),
     ) -> Result<Vec<PairCalibrator>, CalibrateError> {
@@ -144,18 +164,19 @@ impl Fitting<'_> {
                 (held_out, folds) = (split_only, 0);
             }
         }
-        let map = |(pair, held_out): (&ModelPair, &HeldOut)| {
-            let fit =
-                held_out.platt().map_err(|source| CalibrateError::Pair { pair: pair.clone(), source })?;
-            if fit.inverted {
+        let mut calibrators = Vec::with_capacity(pairs.len());
+        for (pair, held_out) in pairs.iter().zip(&held_out) {
+            let chosen = calibration.fit(pair, held_out, self.examples, folds);
+            let Chosen { pair: calibrator, inverted } =
+                chosen.map_err(|source| CalibrateError::Pair { pair: pair.clone(), source })?;
+            if inverted {
                 say(&format!(
                     "{pair}: the score ranks backwards on held-out rows; it is calibrated to the base rate"
                 ));
             }
-            let (rows, positives) = (fit.rows, fit.positives);
-            Ok(PairCalibrator { pair: pair.clone(), map: fit.map, rows, positives, cross_fit_folds: folds })
-        };
-        pairs.iter().zip(&held_out).map(map).collect()
+            calibrators.push(calibrator);
+        }
+        Ok(calibrators)
     }
 
     /// Adds scores of the fitting rows, each by a classifier that did not see it; `false` when interrupted.
