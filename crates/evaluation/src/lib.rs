@@ -3,6 +3,7 @@
 //! slices, one entry per row; no I/O, no clock, and randomness is an argument. What a row is, and
 //! what is done about a bad figure, is decided elsewhere.
 
+mod binomial;
 pub mod bootstrap;
 mod error;
 mod probability;
@@ -10,11 +11,12 @@ mod quantile;
 mod reliability;
 pub mod routing;
 mod summary;
+mod sweep;
 
+pub use binomial::{binomial_cdf, clopper_pearson, upper_bound, wilson_95};
 pub use bootstrap::Interval;
 pub use error::EvaluationError;
 pub use probability::{LOG_LOSS_CLAMP, auroc, brier, log_loss, mean_absolute_error};
-pub use reliability::{
-    ReliabilityBin, clopper_pearson, ece_equal_mass, ece_equal_width, reliability_equal_mass,
-};
+pub use reliability::{ReliabilityBin, ece_equal_mass, ece_equal_width, reliability_equal_mass};
 pub use summary::{Estimate, Summary, SummaryConfig};
+pub use sweep::{Outcomes, RoutingPoint, sweep};

@@ -2,8 +2,8 @@
 //! gap to the observed rate, and how sure one can be of that rate.
 
 use crate::EvaluationError;
-use crate::error::{check_lengths, check_level, check_unit};
-use statrs::function::beta::checked_beta_reg;
+use crate::binomial::clopper_pearson;
+use crate::error::{check_lengths, check_unit};
 
 /// Confidence level of the interval in a [`ReliabilityBin`].
 const BIN_LEVEL: f64 = 0.95;
@@ -85,48 +85,6 @@ pub fn reliability_equal_mass(
         lower = upper;
     }
     Ok(out)
-}
-
-/// The exact (Clopper-Pearson) two-sided interval of a rate, seen `successes` of `trials` times.
-///
-/// It covers the true rate with at least probability `level`, whatever that rate is.
-///
-/// # Errors
-/// Without trials, with more successes than trials, or with a level outside (0, 1).
-pub fn clopper_pearson(successes: usize, trials: usize, level: f64) -> Result<(f64, f64), EvaluationError> {
-    check_level(level)?;
-    if trials == 0 {
-        return Err(EvaluationError::Zero("trials"));
-    }
-    if successes > trials {
-        return Err(EvaluationError::TooManySuccesses { successes, trials });
-    }
-    let (k, rest, tail) = (successes as f64, (trials - successes) as f64, (1.0 - level) / 2.0);
-    let lower = if successes == 0 { 0.0 } else { beta_quantile(k, rest + 1.0, tail) };
-    // By symmetry: the upper end is one minus the lower end of the failures, and no 1 - tail is formed.
-    let upper = if successes == trials { 1.0 } else { 1.0 - beta_quantile(rest, k + 1.0, tail) };
-    Ok((lower, upper))
-}
-
-/// The point below which a Beta(a, b) variable (a, b >= 1) lies with probability `q`, by bisection of
-/// the regularised incomplete beta function until no number lies between the brackets.
-fn beta_quantile(a: f64, b: f64, q: f64) -> f64 {
-    // Enough halvings to resolve quantiles down to 1e-60 to full precision.
-    const HALVINGS: usize = 256;
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..HALVINGS {
-        let middle = 0.5 * (low + high);
-        if middle <= low || middle >= high {
-            break;
-        }
-        // The arguments are in range by construction; were they not, the bracket would only stay wide.
-        if checked_beta_reg(a, b, middle).is_ok_and(|below| below < q) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    0.5 * (low + high)
 }
 
 /// What is added up for a bin.
@@ -231,33 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn clopper_pearson_agrees_with_the_references() {
-        let expected = [
-            (0, 10, 0.0, 0.30849710781876083),
-            (1, 10, 0.0025285785444617848, 0.4450161170281953),
-            (7, 10, 0.3475471499400027, 0.9332604888222655),
-            (10, 10, 0.6915028921812392, 1.0),
-            (3, 200, 0.003104107621553509, 0.04320828191771261),
-        ];
-        for (k, n, lower, upper) in expected {
-            let found = clopper_pearson(k, n, 0.95).unwrap();
-            assert_close(found.0, lower, 1e-12);
-            assert_close(found.1, upper, 1e-12);
-        }
-        // Closed form at no success, far from the small tables: 1 - tail^(1/n).
-        let upper = clopper_pearson(0, 100_000, 0.9).unwrap().1;
-        assert_close(upper, -(0.05f64.ln() / 100_000.0).exp_m1(), 1e-12);
-    }
-
-    #[test]
     fn what_is_undefined_is_an_error() {
         assert_eq!(ece_equal_width(&[], &[], 5), Err(EvaluationError::Empty));
         assert_eq!(ece_equal_mass(&[0.5], &[true], 0), Err(EvaluationError::Zero("bins")));
         assert!(reliability_equal_mass(&[-0.1], &[true], 1).is_err());
-        assert_eq!(clopper_pearson(0, 0, 0.95), Err(EvaluationError::Zero("trials")));
-        assert_eq!(clopper_pearson(0, 5, 1.0), Err(EvaluationError::BadLevel(1.0)));
-        let many = EvaluationError::TooManySuccesses { successes: 6, trials: 5 };
-        assert_eq!(clopper_pearson(6, 5, 0.95), Err(many));
     }
 
     #[test]
@@ -301,24 +236,6 @@ mod tests {
             let reversed: Vec<_> = rows.iter().rev().copied().collect();
             let (p, y) = columns(&reversed);
             prop_assert_eq!(reliability_equal_mass(&p, &y, bins).unwrap(), found);
-        }
-
-        #[test]
-        fn clopper_pearson_is_symmetric_and_inverts_the_binomial_tail(n in 1usize..60, k in 0usize..60) {
-            let k = k.min(n);
-            let (lower, upper) = clopper_pearson(k, n, 0.9).unwrap();
-            let (mirrored, _) = clopper_pearson(n - k, n, 0.9).unwrap();
-            prop_assert!((upper - (1.0 - mirrored)).abs() < 1e-12);
-            if k > 0 {
-                // P(X >= k) at the lower end is the tail, added up term by term.
-                let mut term = (1.0 - lower).powi(n as i32);
-                let mut below = 0.0;
-                for i in 0..k {
-                    below += term;
-                    term *= lower / (1.0 - lower) * (n - i) as f64 / (i + 1) as f64;
-                }
-                prop_assert!((1.0 - below - 0.05).abs() < 1e-9, "{}", 1.0 - below);
-            }
         }
     }
 }

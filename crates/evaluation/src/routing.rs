@@ -6,26 +6,15 @@
 //! scored on that row, in [0, 1].
 
 use crate::EvaluationError;
-use crate::error::{check_finite, check_lengths, check_scores, check_unit};
+use crate::error::check_finite;
 use crate::quantile::at_rank;
+use crate::sweep::{Outcomes, RoutingPoint, sweep};
 
 /// Means that differ by less than this are equal: summing in another order changes more than that.
 const SMALLEST_GAP: f64 = 1e-12;
 
 /// Equal parts that RouteLLM cuts the scores into.
 const ROUTELLM_BINS: usize = 10;
-
-/// What one threshold gives.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RoutingPoint {
-    /// Rows with a score of at least this go to strong (at the end without strong calls: plus
-    /// infinity on the full sweep, the greatest score and `>` on RouteLLM's curve).
-    pub threshold: f64,
-    /// Share of rows that go to strong, in [0, 1].
-    pub strong_call_rate: f64,
-    /// Mean score of the models that the rows went to, in [0, 1].
-    pub quality: f64,
-}
 
 /// Quality against strong-call rate, from all weak to all strong.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,33 +128,10 @@ pub fn routellm_curve(scores: &[f64], weak: &[f64], strong: &[f64]) -> Result<Ro
 /// # Errors
 /// As [`routellm_curve`], but infinite scores have their place in the order and are welcome.
 pub fn full_sweep(scores: &[f64], weak: &[f64], strong: &[f64]) -> Result<RoutingCurve, EvaluationError> {
-    check_lengths(scores.len(), &[("weak scores", weak.len()), ("strong scores", strong.len())])?;
-    check_scores(scores)?;
-    check_unit("weak score", weak)?;
-    check_unit("strong score", strong)?;
-    let rows = scores.len() as f64;
-    let weak_mean = weak.iter().sum::<f64>() / rows;
-    let strong_mean = strong.iter().sum::<f64>() / rows;
+    let points = sweep(scores, &Outcomes { weak, strong, costs: None })?;
+    let (weak_mean, strong_mean) = (points[0].quality, points[points.len() - 1].quality);
     if strong_mean - weak_mean < SMALLEST_GAP {
         return Err(EvaluationError::NoGapToRecover { weak_mean, strong_mean });
-    }
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_unstable_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
-    let mut points =
-        vec![RoutingPoint { threshold: f64::INFINITY, strong_call_rate: 0.0, quality: weak_mean }];
-    let (mut calls, mut gain) = (0, 0.0);
-    for block in order.chunk_by(|a, b| scores[*a] == scores[*b]) {
-        calls += block.len();
-        gain += block.iter().map(|row| strong[*row] - weak[*row]).sum::<f64>();
-        points.push(RoutingPoint {
-            threshold: scores[block[0]],
-            strong_call_rate: calls as f64 / rows,
-            quality: weak_mean + gain / rows,
-        });
-    }
-    // The whole gain, summed in order of score, may miss the mean by rounding; the end is known exactly.
-    if let Some(last) = points.last_mut() {
-        last.quality = strong_mean;
     }
     Ok(RoutingCurve { points, weak_mean, strong_mean })
 }
