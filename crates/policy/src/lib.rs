@@ -1,85 +1,20 @@
-//! Where a query goes: the pure rule that compares probabilities with a threshold.
-//! Nothing is scored, read or drawn here; probabilities and thresholds arrive as values.
+//! Where a query goes, and how the threshold for that was chosen. Pure: nothing is scored, read or
+//! drawn here; probabilities, outcomes, prices and random draws arrive as values.
+//!
+//! `decide` is the rule that serves; `randomised` the thresholds that mix two; `certificate` what a
+//! sample proves about a threshold; `select` how one is found for an objective.
 
-use types::{Decision, ModelName, Reason, RungEvidence, Threshold, Tier, WinProbability};
+mod certificate;
+mod decide;
+mod error;
+mod randomised;
+mod select;
 
-/// Whether a query goes to the strong model: the one place that compares a probability with a threshold.
-///
-/// Ties go strong (RouteLLM's rule): at threshold 0 every query is strong.
-pub fn goes_strong(win_probability: WinProbability, threshold: Threshold) -> bool {
-    win_probability.get() >= threshold.get()
-}
-
-/// Picks the cheapest rung that holds.
-///
-/// The rungs under `top` come cheapest first, each with the top's win probability over it. The first
-/// whose probability does not reach the threshold is chosen; when none holds, the top is.
-pub fn decide(
-    top: &ModelName,
-    cheapest: RungEvidence,
-    dearer: impl IntoIterator<Item = RungEvidence>,
-    threshold: Threshold,
-) -> Decision {
-    let (mut win_probability, mut interval) = (cheapest.win_probability, cheapest.interval);
-    let mut evidence = vec![cheapest];
-    evidence.extend(dearer);
-    let (mut model, mut tier, mut reason) = (top, Tier::Strong, Reason::AtOrAboveThreshold);
-    for rung in &evidence {
-        (win_probability, interval) = (rung.win_probability, rung.interval);
-        if !goes_strong(rung.win_probability, threshold) {
-            (model, tier, reason) = (&rung.model, Tier::Weak, Reason::BelowThreshold);
-            break;
-        }
-    }
-    Decision { model: model.clone(), tier, win_probability, interval, threshold, reason, evidence }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use types::ProbabilityInterval;
-
-    fn rung(name: &str, p: f64) -> RungEvidence {
-        let win_probability = WinProbability::new(p).unwrap();
-        let interval = ProbabilityInterval::ordered(win_probability, win_probability);
-        RungEvidence { model: ModelName::new(name).unwrap(), win_probability, interval }
-    }
-
-    fn top() -> ModelName {
-        ModelName::new("top").unwrap()
-    }
-
-    #[test]
-    fn a_tie_with_the_threshold_goes_strong() {
-        let at = Threshold::new(0.3).unwrap();
-        let decision = decide(&top(), rung("weak", 0.3), [], at);
-        assert_eq!((decision.tier, decision.reason), (Tier::Strong, Reason::AtOrAboveThreshold));
-        let decision = decide(&top(), rung("weak", 0.3 - 1e-12), [], at);
-        assert_eq!((decision.tier, decision.reason), (Tier::Weak, Reason::BelowThreshold));
-    }
-
-    #[test]
-    fn the_cheapest_rung_that_holds_is_chosen() {
-        let at = Threshold::new(0.2).unwrap();
-        let decision = decide(&top(), rung("s", 0.4), [rung("m", 0.1), rung("l", 0.05)], at);
-        assert_eq!((decision.model.as_str(), decision.tier), ("m", Tier::Weak));
-        assert_eq!(decision.win_probability.get(), 0.1);
-    }
-
-    proptest! {
-        #[test]
-        fn raising_the_threshold_never_makes_a_decision_dearer(
-            ps in prop::collection::vec(0.0..=1.0f64, 1..5), a in 0.0..=1.0f64, b in 0.0..=1.0f64,
-        ) {
-            let rungs = || ps.iter().enumerate().map(|(i, p)| rung(&format!("m{i}"), *p)).collect::<Vec<_>>();
-            let height = |t: f64| {
-                let mut all = rungs().into_iter();
-                let cheapest = all.next().unwrap();
-                let d = decide(&top(), cheapest, all, Threshold::new(t).unwrap());
-                rungs().iter().position(|r| r.model == d.model).unwrap_or(ps.len())
-            };
-            prop_assert!(height(a.max(b)) <= height(a.min(b)));
-        }
-    }
-}
+pub use certificate::{
+    Certificate, Certified, Risk, certify, hoeffding_bentkus_p_value, labels_for_certificate,
+    least_labels_for_certificate,
+};
+pub use decide::{decide, goes_strong};
+pub use error::SelectError;
+pub use randomised::{RandomisedThreshold, tie_draw};
+pub use select::{Expected, Objective, Selection, select};

@@ -88,21 +88,33 @@ impl ProbabilityInterval {
     }
 }
 
-/// Route strong when `win_probability >= threshold`. In [0, 1].
+/// Route strong when `win_probability >= threshold`. In [0, 1], or [`Threshold::NEVER`].
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Threshold(f64);
 
 impl Threshold {
+    /// Every query goes strong.
+    pub const ALWAYS: Self = Self(0.0);
+
+    /// No query goes strong: the next number above 1, which no probability reaches.
+    pub const NEVER: Self = Self(1.0 + f64::EPSILON);
+
     /// Wraps a threshold.
     ///
     /// # Errors
-    /// When it is NaN or outside [0, 1].
+    /// When it is NaN or outside [0, 1] and not [`Self::NEVER`].
     pub fn new(threshold: f64) -> Result<Self, ProbabilityError> {
-        if (0.0..=1.0).contains(&threshold) {
+        if (0.0..=Self::NEVER.0).contains(&threshold) {
             Ok(Self(threshold))
         } else {
             Err(ProbabilityError::ThresholdOutOfRange(threshold))
         }
+    }
+
+    /// The nearest threshold to a computed value, such as plus infinity on a sweep; NaN becomes
+    /// [`Self::ALWAYS`]: in doubt the strong model answers.
+    pub fn saturating(value: f64) -> Self {
+        Self(if value.is_nan() { 0.0 } else { value.clamp(0.0, Self::NEVER.0) })
     }
 
     /// The threshold.
@@ -119,8 +131,11 @@ mod tests {
     fn only_probabilities_are_probabilities() {
         for bad in [f64::NAN, -f64::MIN_POSITIVE, 1.0 + f64::EPSILON, f64::INFINITY] {
             assert!(WinProbability::new(bad).is_err(), "{bad}");
-            assert!(Threshold::new(bad).is_err(), "{bad}");
+            assert!(Threshold::new(bad).is_err() || bad == Threshold::NEVER.get(), "{bad}");
         }
+        assert!(Threshold::new(Threshold::NEVER.get().next_up()).is_err());
+        assert_eq!(Threshold::saturating(f64::INFINITY), Threshold::NEVER);
+        assert_eq!(Threshold::saturating(f64::NAN), Threshold::ALWAYS);
         for good in [0.0, -0.0, 0.5, 1.0] {
             assert!(WinProbability::new(good).is_ok_and(|p| p.get() == good));
         }

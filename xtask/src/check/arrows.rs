@@ -12,7 +12,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("classifier", Some(&["types", "features"])),
     ("calibration", Some(&["types"])),
     ("economics", Some(&[])),
-    ("policy", Some(&["types"])),
+    ("policy", Some(&["types", "evaluation"])),
     ("evaluation", Some(&["types"])),
     ("corpus", Some(&["types", "features"])),
     ("artifact", Some(&["types", "features", "classifier", "calibration"])),

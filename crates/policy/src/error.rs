@@ -1,0 +1,41 @@
+//! Why no threshold was selected.
+
+use evaluation::EvaluationError;
+use thiserror::Error;
+
+/// Why an objective has no threshold on a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+pub enum SelectError {
+    /// A share that is NaN or outside [0, 1], or a confidence outside (0, 1).
+    #[error("{field} is {value}, expected {expected}")]
+    OutOfRange {
+        /// Which parameter of the objective.
+        field: &'static str,
+        /// What was given.
+        value: f64,
+        /// What is possible.
+        expected: &'static str,
+    },
+    /// Even sending every query to strong does not meet it.
+    #[error("no threshold reaches a quality of {wanted:.4}: the best on this sample has {best:.4}")]
+    QualityOutOfReach {
+        /// What was asked for.
+        wanted: f64,
+        /// What there is.
+        best: f64,
+    },
+    /// Even sending every query to weak costs more.
+    #[error("no threshold costs {budget:.6} or less a query: the cheapest on this sample costs {least:.6}")]
+    BudgetTooSmall {
+        /// What was asked for.
+        budget: f64,
+        /// What there is.
+        least: f64,
+    },
+    /// The objective weighs money, and no prices are known.
+    #[error("this objective weighs money: give the prices of both models")]
+    NoPrices,
+    /// The sample itself was refused.
+    #[error(transparent)]
+    Sample(#[from] EvaluationError),
+}
