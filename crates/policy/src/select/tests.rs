@@ -118,10 +118,9 @@ proptest! {
         floor in 0.0..1.2f64, share in 0.0..=1.0f64,
     ) {
         let p = probabilities(&rows.iter().map(|r| f64::from(r.0) / 10.0).collect::<Vec<_>>());
-        let column = |of: &dyn Fn(&(u8, bool, bool, f64)) -> f64| rows.iter().map(of).collect::<Vec<f64>>();
-        let weak = column(&|r| f64::from(u8::from(r.1)));
-        let strong = column(&|r| f64::from(u8::from(r.2)));
-        let (cheap, dear) = (column(&|r| r.3), column(&|r| 3.0 * r.3 + 0.5));
+        let (weak, strong): (Vec<f64>, Vec<f64>) =
+            rows.iter().map(|r| (f64::from(u8::from(r.1)), f64::from(u8::from(r.2)))).unzip();
+        let (cheap, dear): (Vec<f64>, Vec<f64>) = rows.iter().map(|r| (r.3, 3.0 * r.3 + 0.5)).unzip();
         let outcomes = Outcomes { weak: &weak, strong: &strong, costs: Some((&cheap, &dear)) };
         let scores: Vec<f64> = p.iter().map(|p| p.get()).collect();
         let points = sweep(&scores, &outcomes).unwrap();
