@@ -11,6 +11,8 @@ use calibration::Calibrated;
 use classifier::Backend;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use features::{Extractor, FeatureConfig, Features};
+use policy::Stakes;
+use router::{Ask, At};
 use types::{ModelName, Query, RungEvidence, Threshold, WinProbability};
 
 const TOKENS: [usize; 4] = [16, 64, 256, 1_024];
@@ -45,8 +47,10 @@ fn steps(c: &mut Criterion) {
     let Calibrated { win_probability: p, interval } = calibrated;
     let rung = || RungEvidence { model: ModelName::new("weak").unwrap(), win_probability: p, interval };
     let top = ModelName::new("strong").unwrap();
-    assert_eq!(policy::decide(&top, rung(), [], threshold).win_probability, p);
-    group.bench_function("decide", |b| b.iter(|| policy::decide(&top, rung(), [], black_box(threshold))));
+    assert_eq!(policy::decide(&top, rung(), [], threshold, Stakes::Ordinary).win_probability, p);
+    group.bench_function("decide", |b| {
+        b.iter(|| policy::decide(&top, rung(), [], black_box(threshold), Stakes::Ordinary));
+    });
     group.finish();
 }
 
@@ -57,11 +61,12 @@ fn whole(c: &mut Criterion) {
     let mut group = c.benchmark_group("decision");
     for tokens in TOKENS {
         let query = Query::text(prose(tokens));
-        let routed = router.route(&query, &ladder, threshold).unwrap();
+        let ask = Ask::new(&query, &ladder, At::Threshold(threshold));
+        let routed = router.route(&ask).unwrap();
         assert_eq!((routed.tokens_used as usize, routed.truncated), (tokens, false));
         assert!(WinProbability::new(routed.decision.win_probability.get()).is_ok());
         group.bench_function(BenchmarkId::new("route", tokens), |b| {
-            b.iter(|| router.route(black_box(&query), &ladder, threshold));
+            b.iter(|| router.route(black_box(&ask)));
         });
     }
     group.finish();

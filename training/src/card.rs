@@ -1,6 +1,7 @@
 //! The model card and its reliability diagram: measured figures only, in plain words.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use artifact::{Interval, Manifest, PairCalibrator, PairMetrics, ZeroShotMetrics};
 use calibration::Map;
@@ -23,6 +24,18 @@ pub(crate) fn card_files(
             files.push((figure(i), reliability_svg(&calibrator.pair, &bins, rows.labels.len()).into_bytes()));
         }
     }
+    files
+}
+
+/// The card of a manifest whose figures are unchanged: their diagrams are taken over from `folder`.
+pub(crate) fn refresh(
+    manifest: &Manifest,
+    calibrators: &[PairCalibrator],
+    folder: &Path,
+) -> Vec<(String, Vec<u8>)> {
+    let mut files = vec![("MODEL_CARD.md".to_owned(), card(manifest, calibrators).into_bytes())];
+    let names = (0..calibrators.len()).map(figure);
+    files.extend(names.filter_map(|name| Some((name.clone(), std::fs::read(folder.join(&name)).ok()?))));
     files
 }
 
@@ -62,13 +75,14 @@ fn card(manifest: &Manifest, calibrators: &[PairCalibrator]) -> String {
     if let Some(first) = manifest.metrics.zero_shot.first() {
         zero_shot_section(&mut text, first, manifest);
     }
+    operating_points_section(&mut text, manifest);
     text.push_str(
         "## What it is not good for\n\n\
          - Models other than those of the pairs above, or the same models behind another prompt template: \
          calibrate again on outcomes of your own traffic.\n\
          - Queries unlike the data: outside it the ranking falls towards chance and the probabilities \
          towards a wrong base rate.\n\
-         - Promises: the default operating point is a share of calls, not a certificate of quality.\n",
+         - Promises beyond the certificates above: an operating point without one is a measurement.\n",
     );
     text
 }
@@ -134,6 +148,40 @@ fn map_in_words(calibrator: &PairCalibrator) -> String {
         let _ = write!(text, ", the least cross-validated log loss of {},", losses.join(", "));
     }
     text
+}
+
+/// Every threshold with what was measured and proved at it.
+fn operating_points_section(text: &mut String, manifest: &Manifest) {
+    text.push_str(
+        "\n## Operating points\n\nSelected by `training threshold`, or by `training fit` for `default`.\n\n\
+         | name | pair | objective | threshold | rows | strong-call rate | quality retained | cheap-and-wrong | certificate |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
+    );
+    for (name, by_pair) in &manifest.operating_points {
+        for (pair, point) in by_pair {
+            let measured = |key: &str| point.measured.get(key).map_or("–".into(), shown);
+            let threshold = if point.low == point.high {
+                format!("{:.4}", point.low)
+            } else {
+                format!("{:.4} or {:.4}", point.low, point.high)
+            };
+            let certificate = point
+                .certificate
+                .as_ref()
+                .map_or("none".to_owned(), |c| format!("{} ≤ {} at {:.3}", c.risk, c.alpha, 1.0 - c.delta));
+            let _ = writeln!(
+                text,
+                "| {name} | {pair} | {} | {threshold} | {} ({}) | {} | {} | {} | {certificate} |",
+                point.objective,
+                point.rows,
+                point.split,
+                measured("strong_call_rate"),
+                measured("quality_retained"),
+                measured("cheap_and_wrong_rate"),
+            );
+        }
+    }
+    text.push('\n');
 }
 
 /// Ranking of another pair on data nothing was fitted on: what a stranger to the data can expect.

@@ -5,6 +5,13 @@ mod card;
 pub mod commands;
 pub mod fit;
 pub mod measure;
+pub mod operating_point;
 pub mod pipeline;
+pub mod prices;
 
 pub use classifier::NetworkConfig;
+
+/// The time, RFC 3339, UTC, to the second: for records, never for decisions.
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

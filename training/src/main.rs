@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use training::commands::{cross_validate, evaluate, fit, import};
+use training::commands::{cross_validate, evaluate, fit, import, threshold};
 
 /// Train Rung on your own evidence. Without a subcommand: fit on the embedded starter corpus.
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ enum Command {
     CrossValidate(cross_validate::CrossValidateArgs),
     /// Measure an artifact on labelled data it has not seen.
     Evaluate(evaluate::EvaluateArgs),
+    /// Select a threshold from labelled data for an objective and write it into an artifact.
+    Threshold(threshold::ThresholdArgs),
     /// Check data of any accepted format and write it as JSONL.
     Import(import::ImportArgs),
 }
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Some(Command::Fit(args)) => args.run(&mut say),
         Some(Command::CrossValidate(args)) => args.run(&mut say),
         Some(Command::Evaluate(args)) => args.run(&mut say),
+        Some(Command::Threshold(args)) => args.run(&mut say),
         Some(Command::Import(args)) => args.run(&mut say),
     };
     match done {

@@ -5,18 +5,23 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use artifact::{DataSummary, Draft, Manifest, Metrics, OperatingPoint, PairCalibrator, Splits};
+use artifact::{DataSummary, Draft, Manifest, Metrics, PairCalibrator, Splits};
 use classifier::{Backend, Classifier, NetworkConfig};
 use corpus::{Example, Fractions, Split};
-use types::{ModelName, ModelPair, Threshold, WinProbability};
+use policy::Objective;
+use types::{BackendIdentity, ModelName, ModelPair};
 
 use crate::calibrate::{Calibration, CrossFit, Fitting};
 use crate::card::card_files;
 use crate::fit::{Checkpoints, FitConfig, FitReport, MINIMUM_ROWS, Observer, Prepared, fit};
 use crate::measure::{Measured, length_map, zero_shot};
+use crate::operating_point::{Origin, Rows, operating_point};
 
 /// Share of queries the default operating point sends to strong.
 const DEFAULT_STRONG_CALL_RATE: f64 = 0.5;
+
+/// Shares of the splits of `training fit`.
+pub const FRACTIONS: Fractions = Fractions { fit: 0.65, dev: 0.05, calibrate: 0.15, test: 0.15 };
 
 /// Everything a training run is told.
 #[derive(Debug, Clone)]
@@ -33,6 +38,10 @@ pub struct Plan {
     pub cross_fit: CrossFit,
     /// With which maps.
     pub calibration: Calibration,
+    /// Slices that go strong unless a threshold is certified for them.
+    pub high_stakes: Vec<String>,
+    /// What answers under the models' names, where it is told.
+    pub backends: BTreeMap<ModelName, BackendIdentity>,
     /// Shares of the splits.
     pub fractions: Fractions,
     /// Where it is fitted.
@@ -160,7 +169,21 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
         pairs.push(metrics);
         measured.push(rows);
     }
-    let default = operating_point(trained, examples)?;
+    let fingerprint = corpus::fingerprint(examples);
+    let mut defaults = BTreeMap::new();
+    for calibrator in &trained.calibrators {
+        let rows = Rows::new(&trained.classifier, calibrator, examples, &split.calibrate);
+        let origin = Origin {
+            data: fingerprint.clone(),
+            split: "calibrate".to_owned(),
+            high_stakes: &plan.high_stakes,
+            cost: None,
+            seed: plan.fit.seed,
+        };
+        let point = operating_point(&rows, &Objective::StrongCallRate(DEFAULT_STRONG_CALL_RATE), &origin)
+            .with_context(|| format!("the default threshold of {}", calibrator.pair))?;
+        defaults.insert(calibrator.pair.to_string(), point);
+    }
     let zero_shot = match benchmark {
         Some(Benchmark { name, examples, pair }) => {
             let scored_as = trained.calibrators.first().context("no pair is calibrated")?;
@@ -171,12 +194,14 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
     };
     let draft = Draft {
         name: plan.name.clone(),
-        created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        created: crate::now(),
         simulated: *simulated,
         classifier: &trained.classifier,
         calibrators: trained.calibrators.clone(),
         default_pair: plan.pairs.first().context("no pair to serve")?.clone(),
-        operating_points: BTreeMap::from([("default".to_owned(), default)]),
+        operating_points: BTreeMap::from([("default".to_owned(), defaults)]),
+        high_stakes: plan.high_stakes.clone(),
+        backends: plan.backends.clone(),
         training: serde_json::json!({
             "command": plan.command,
             "fit": plan.fit,
@@ -185,7 +210,7 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
             "backend": plan.backend.to_string(),
         }),
         data: DataSummary {
-            fingerprint: corpus::fingerprint(examples),
+            fingerprint,
             sources: sources.clone(),
             rows: examples.len(),
             splits: Splits {
@@ -198,31 +223,4 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
         metrics: Metrics { pairs, zero_shot },
     };
     Ok(draft.write(folder, |manifest| card_files(manifest, &trained.calibrators, &measured))?)
-}
-
-/// The default threshold: the one that sends half of the calibrate rows of the default pair to strong.
-fn operating_point(trained: &Trained, examples: &[Example]) -> Result<OperatingPoint> {
-    let calibrator = trained.calibrators.first().context("no pair is calibrated")?;
-    let mut scratch = trained.classifier.scratch();
-    let mut probability = |row: &usize| {
-        trained.classifier.read(&examples[*row].query, &mut scratch);
-        trained
-            .classifier
-            .win_score(&scratch, &calibrator.pair)
-            .map(|s| calibrator.calibrator.apply(s, 0.0).win_probability)
-    };
-    let mut all: Vec<WinProbability> = trained.split.calibrate.iter().filter_map(&mut probability).collect();
-    all.sort_by(|a, b| b.get().total_cmp(&a.get()));
-    let strong = (all.len() as f64 * DEFAULT_STRONG_CALL_RATE).round().max(1.0) as usize;
-    let last = all.get(strong - 1).context("no row to choose a threshold on")?;
-    let threshold = Threshold::new(last.get())?;
-    let sent = all.iter().filter(|p| policy::goes_strong(**p, threshold)).count();
-    Ok(OperatingPoint {
-        threshold: threshold.get(),
-        objective: format!("strong-call-rate {DEFAULT_STRONG_CALL_RATE}"),
-        split: "calibrate".to_owned(),
-        rows: all.len(),
-        strong_call_rate: sent as f64 / all.len() as f64,
-        bound_to: String::new(),
-    })
 }

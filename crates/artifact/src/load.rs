@@ -9,10 +9,12 @@ use serde::de::DeserializeOwned;
 use types::{ModelName, ModelPair};
 
 use crate::ArtifactError;
-use crate::manifest::{FORMAT_VERSION, Manifest};
+use crate::manifest::{BackendRecord, FORMAT_VERSION, Manifest};
 use crate::probe::probe_queries;
 use crate::record::{CalibratorRecord, ProbeRecord};
-use crate::store::{CALIBRATOR, MANIFEST, PROBES, PairCalibrator, WEIGHTS, self_hash, sha256};
+use crate::store::{
+    CALIBRATOR, Draft, MANIFEST, PROBES, PairCalibrator, WEIGHTS, binding, self_hash, sha256,
+};
 
 /// Stored probabilities are met within this.
 const PROBE_TOLERANCE: f64 = 1e-6;
@@ -23,6 +25,8 @@ pub struct Artifact {
     manifest: Manifest,
     classifier: Classifier,
     calibrators: Vec<PairCalibrator>,
+    /// What thresholds of each pair must be bound to, in the order of `calibrators`.
+    bindings: Vec<String>,
     default_pair: ModelPair,
 }
 
@@ -40,13 +44,13 @@ impl Artifact {
                 return Err(ArtifactError::WrongHash { file, expected: expected.clone(), found });
             }
         }
-        let calibrators = read_calibrators(folder, &manifest)?;
+        let (calibrators, bindings) = read_calibrators(folder, &manifest)?;
         let classifier = read_classifier(folder, &manifest, backend)?;
         let default_pair = manifest.default_pair.pair().map_err(|e| invalid(folder, "default_pair", &e))?;
         if !calibrators.iter().any(|c| c.pair == default_pair) {
             return Err(invalid(folder, "default_pair", &format!("{default_pair} has no calibrator")));
         }
-        let artifact = Self { manifest, classifier, calibrators, default_pair };
+        let artifact = Self { manifest, classifier, calibrators, bindings, default_pair };
         artifact.replay_probes(folder)?;
         Ok(artifact)
     }
@@ -64,6 +68,35 @@ impl Artifact {
     /// The calibrated pairs.
     pub fn calibrators(&self) -> &[PairCalibrator] {
         &self.calibrators
+    }
+
+    /// What a threshold of the pair must be bound to: the hash of the weights and of its calibrator.
+    pub fn binding(&self, pair: &ModelPair) -> Option<&str> {
+        let at = self.calibrators.iter().position(|c| c.pair == *pair)?;
+        self.bindings.get(at).map(String::as_str)
+    }
+
+    /// Everything that is loaded as a draft, to be written again with changes.
+    pub fn draft(&self) -> Draft<'_> {
+        let manifest = &self.manifest;
+        let backend = |(model, record): (&String, &BackendRecord)| {
+            let model = self.classifier.models().iter().find(|m| m.as_str() == model)?;
+            Some((model.clone(), record.identity()))
+        };
+        Draft {
+            name: manifest.name.clone(),
+            created: manifest.created.clone(),
+            simulated: manifest.simulated,
+            classifier: &self.classifier,
+            calibrators: self.calibrators.clone(),
+            default_pair: self.default_pair.clone(),
+            operating_points: manifest.operating_points.clone(),
+            high_stakes: manifest.high_stakes.clone(),
+            backends: manifest.backends.iter().filter_map(backend).collect(),
+            training: manifest.training.clone(),
+            data: manifest.data.clone(),
+            metrics: manifest.metrics.clone(),
+        }
     }
 
     /// The pair used when a request names none.
@@ -177,23 +210,24 @@ fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
             return Err(invalid(folder, "files", &format!("{name} is not listed")));
         }
     }
-    for (name, point) in &manifest.operating_points {
-        if !(0.0..=1.0).contains(&point.threshold) || point.bound_to != manifest.version {
-            let reason = format!("{name}: bound to {} at {}", point.bound_to, point.threshold);
-            return Err(invalid(folder, "operating_points", &reason));
-        }
-    }
     Ok(manifest)
 }
 
-fn read_calibrators(folder: &Path, manifest: &Manifest) -> Result<Vec<PairCalibrator>, ArtifactError> {
+/// The calibrators and what a threshold of each is bound to.
+fn read_calibrators(
+    folder: &Path,
+    manifest: &Manifest,
+) -> Result<(Vec<PairCalibrator>, Vec<String>), ArtifactError> {
     let file = folder.join(CALIBRATOR);
     let record: CalibratorRecord = parse(&file, &read(&file)?)?;
     if record.calibrators.is_empty() {
         return Err(ArtifactError::NoCalibrator(file));
     }
+    let weights = &manifest.files[WEIGHTS];
     let mut calibrators = Vec::with_capacity(record.calibrators.len());
+    let mut bindings = Vec::with_capacity(record.calibrators.len());
     for stored in record.calibrators {
+        bindings.push(binding(weights, &stored, &file)?);
         let bad = |reason: String| ArtifactError::Invalid { file: file.clone(), field: "pair", reason };
         let pair = stored.pair.pair().map_err(|e| bad(e.to_string()))?;
         for model in [pair.strong(), pair.weak()] {
@@ -218,7 +252,7 @@ fn read_calibrators(folder: &Path, manifest: &Manifest) -> Result<Vec<PairCalibr
             cross_fit_folds,
         });
     }
-    Ok(calibrators)
+    Ok((calibrators, bindings))
 }
 
 fn read_classifier(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use types::BackendIdentity;
 
 use crate::record::{NetworkRecord, PairRecord};
 
@@ -31,8 +32,12 @@ pub struct Manifest {
     pub models: Vec<String>,
     /// The pair used when a request names none.
     pub(crate) default_pair: PairRecord,
-    /// Named thresholds, each with the data behind it.
-    pub operating_points: BTreeMap<String, OperatingPoint>,
+    /// Named thresholds, each with the data behind it; by name, then by pair (`strong/weak`).
+    pub operating_points: BTreeMap<String, BTreeMap<String, OperatingPoint>>,
+    /// Slices that go strong at every threshold that has no certificate for them.
+    pub high_stakes: Vec<String>,
+    /// What answered under the models' names when the calibrators were fitted, where it was told.
+    pub backends: BTreeMap<String, BackendRecord>,
     /// Hyper-parameters of the fit, as the trainer writes them.
     pub training: serde_json::Value,
     /// The evidence.
@@ -45,22 +50,85 @@ pub struct Manifest {
     pub sha256: String,
 }
 
-/// A named threshold and how it was derived.
+/// A threshold and how it was derived.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatingPoint {
-    /// In [0, 1], full precision.
-    pub threshold: f64,
+    /// Used with `probability_of_low`; in [0, 1] or the next number above 1 (never), full precision.
+    pub low: f64,
+    /// Used otherwise; the same as `low` where nothing is randomised.
+    pub high: f64,
+    /// In [0, 1].
+    pub probability_of_low: f64,
     /// What it was chosen for, such as `strong-call-rate 0.5`.
     pub objective: String,
-    /// The split it was chosen on.
+    /// Fingerprint of the data it was chosen on.
+    pub data: String,
+    /// The split of them it was chosen on.
     pub split: String,
     /// Rows it was chosen on.
     pub rows: usize,
-    /// Share of those rows that go strong at it, in [0, 1].
-    pub strong_call_rate: f64,
-    /// Version of the artifact it is bound to.
+    /// When, RFC 3339, UTC.
+    pub created: String,
+    /// What was measured there: `strong_call_rate`, `cheap_and_wrong_rate`, `quality`,
+    /// `quality_retained` (of strong's quality), `cost_fraction` (of strong-only cost).
+    pub measured: BTreeMap<String, Interval>,
+    /// What was proved.
+    pub certificate: Option<CertificateRecord>,
+    /// Without a certificate that was asked for: about as many more labelled rows are needed for one; 0 when
+    /// there are enough and the risk is too high.
+    pub labels_needed: Option<usize>,
+    /// What was proved of each slice of high stakes; the others go strong.
+    pub certified_slices: BTreeMap<String, CertificateRecord>,
+    /// Hash prefix of the classifier's weights and the pair's calibrator it was selected with.
     pub bound_to: String,
+}
+
+/// A finite-sample guarantee: with confidence 1 - delta the risk is at most alpha.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateRecord {
+    /// `cheap-and-wrong`, `wrong-given-cheap` or `graded-loss`.
+    pub risk: String,
+    /// The bound.
+    pub alpha: f64,
+    /// The chance that it does not hold.
+    pub delta: f64,
+    /// Rows the test counts.
+    pub tested: usize,
+    /// Sum of their losses.
+    pub loss: f64,
+    /// Of "the risk is above alpha".
+    pub p_value: f64,
+    /// Upper confidence bound of the risk, at most alpha.
+    pub upper_bound: f64,
+}
+
+/// What answers under a model's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendRecord {
+    /// Engine or vendor.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Precision of the weights.
+    pub precision: String,
+}
+
+impl From<&BackendIdentity> for BackendRecord {
+    fn from(identity: &BackendIdentity) -> Self {
+        let BackendIdentity { name, version, precision } = identity.clone();
+        Self { name, version, precision }
+    }
+}
+
+impl BackendRecord {
+    /// The identity.
+    pub fn identity(&self) -> BackendIdentity {
+        let Self { name, version, precision } = self.clone();
+        BackendIdentity { name, version, precision }
+    }
 }
 
 /// Where the evidence came from.

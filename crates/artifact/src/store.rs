@@ -9,7 +9,7 @@ use calibration::{Calibrator, SliceOffsets};
 use classifier::Classifier;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use types::ModelPair;
+use types::{BackendIdentity, ModelName, ModelPair};
 
 use crate::ArtifactError;
 use crate::load::{NO_SLICES, calibrated};
@@ -56,8 +56,12 @@ pub struct Draft<'a> {
     pub calibrators: Vec<PairCalibrator>,
     /// The pair used when a request names none; one of the calibrated ones.
     pub default_pair: ModelPair,
-    /// Named thresholds; `bound_to` is filled in here.
-    pub operating_points: BTreeMap<String, OperatingPoint>,
+    /// Thresholds by name and pair; an empty `bound_to` is filled in here.
+    pub operating_points: BTreeMap<String, BTreeMap<String, OperatingPoint>>,
+    /// Slices that go strong at every threshold that has no certificate for them.
+    pub high_stakes: Vec<String>,
+    /// What answers under the models' names, where it is told.
+    pub backends: BTreeMap<ModelName, BackendIdentity>,
     /// Hyper-parameters of the fit.
     pub training: serde_json::Value,
     /// The evidence.
@@ -86,7 +90,9 @@ impl Draft<'_> {
             .classifier
             .to_bytes()
             .map_err(|source| ArtifactError::Weights { file: folder.join(WEIGHTS), source })?;
-        let calibrator = json(&self.calibrator_record(), &folder.join(CALIBRATOR))?;
+        let record = self.calibrator_record();
+        let calibrator = json(&record, &folder.join(CALIBRATOR))?;
+        self.bind(&sha256(&weights), &record, &folder.join(CALIBRATOR))?;
         let probes = json(&self.probe_record(), &folder.join(PROBES))?;
         let mut manifest = self.manifest(&weights, &calibrator);
         let mut files = vec![
@@ -100,6 +106,21 @@ impl Draft<'_> {
         files.push((MANIFEST.to_owned(), json(&manifest, &folder.join(MANIFEST))?));
         replace(folder, &files)?;
         Ok(manifest)
+    }
+
+    /// Binds thresholds that are new to the classifier and calibrator they were selected with; others keep
+    /// the binding they have, so that a change behind their back is seen.
+    fn bind(&mut self, weights: &str, record: &CalibratorRecord, file: &Path) -> Result<(), ArtifactError> {
+        for calibrator in &record.calibrators {
+            let pair = format!("{}/{}", calibrator.pair.strong, calibrator.pair.weak);
+            let binding = binding(weights, calibrator, file)?;
+            for by_pair in self.operating_points.values_mut() {
+                if let Some(point) = by_pair.get_mut(&pair).filter(|point| point.bound_to.is_empty()) {
+                    point.bound_to.clone_from(&binding);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn calibrator_record(&self) -> CalibratorRecord {
@@ -132,9 +153,6 @@ impl Draft<'_> {
 
     fn manifest(&mut self, weights: &[u8], calibrator: &[u8]) -> Manifest {
         let version = short(&sha256(&[weights, calibrator].concat()));
-        for point in self.operating_points.values_mut() {
-            point.bound_to.clone_from(&version);
-        }
         Manifest {
             format_version: FORMAT_VERSION,
             name: std::mem::take(&mut self.name),
@@ -146,6 +164,8 @@ impl Draft<'_> {
             models: self.classifier.models().iter().map(|m| m.as_str().to_owned()).collect(),
             default_pair: (&self.default_pair).into(),
             operating_points: std::mem::take(&mut self.operating_points),
+            high_stakes: std::mem::take(&mut self.high_stakes),
+            backends: self.backends.iter().map(|(m, b)| (m.as_str().to_owned(), b.into())).collect(),
             training: self.training.take(),
             data: self.data.clone(),
             metrics: self.metrics.clone(),
@@ -161,6 +181,15 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 
 pub(crate) fn short(hash: &str) -> String {
     hash.chars().take(12).collect()
+}
+
+/// What a threshold is bound to: the weights and the calibrator of its pair.
+pub(crate) fn binding(
+    weights: &str,
+    calibrator: &PairCalibratorRecord,
+    file: &Path,
+) -> Result<String, ArtifactError> {
+    Ok(short(&sha256(&[weights.as_bytes(), &json(calibrator, file)?].concat())))
 }
 
 /// The hash of a manifest written with its own hash left empty.

@@ -52,6 +52,8 @@ fn write(folder: &Path, slope: f64) -> Result<Manifest, ArtifactError> {
         calibrators,
         default_pair: pair(),
         operating_points: BTreeMap::new(),
+        high_stakes: vec![],
+        backends: BTreeMap::new(),
         training: serde_json::Value::Null,
         data: DataSummary {
             fingerprint: String::new(),

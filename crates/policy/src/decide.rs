@@ -9,21 +9,37 @@ pub fn goes_strong(win_probability: WinProbability, threshold: Threshold) -> boo
     win_probability.get() >= threshold.get()
 }
 
+/// Whether a threshold may decide a query at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stakes {
+    /// It may.
+    Ordinary,
+    /// It may not: the query carries a slice of high stakes without a certificate of its own.
+    High,
+}
+
 /// Picks the cheapest rung that holds.
 ///
 /// The rungs under `top` come cheapest first, each with the top's win probability over it. The first
-/// whose probability does not reach the threshold is chosen; when none holds, the top is.
+/// whose probability does not reach the threshold is chosen; when none holds or the stakes are high, the
+/// top is.
 pub fn decide(
     top: &ModelName,
     cheapest: RungEvidence,
     dearer: impl IntoIterator<Item = RungEvidence>,
     threshold: Threshold,
+    stakes: Stakes,
 ) -> Decision {
     let (mut win_probability, mut interval) = (cheapest.win_probability, cheapest.interval);
     let mut evidence = vec![cheapest];
     evidence.extend(dearer);
     let (mut model, mut tier, mut reason) = (top, Tier::Strong, Reason::AtOrAboveThreshold);
-    for rung in &evidence {
+    let mut held = evidence.iter();
+    if stakes == Stakes::High {
+        reason = Reason::HighStakes;
+        held = [].iter();
+    }
+    for rung in held {
         (win_probability, interval) = (rung.win_probability, rung.interval);
         if !goes_strong(rung.win_probability, threshold) {
             (model, tier, reason) = (&rung.model, Tier::Weak, Reason::BelowThreshold);
@@ -52,18 +68,26 @@ mod tests {
     #[test]
     fn a_tie_with_the_threshold_goes_strong() {
         let at = Threshold::new(0.3).unwrap();
-        let decision = decide(&top(), rung("weak", 0.3), [], at);
+        let decision = decide(&top(), rung("weak", 0.3), [], at, Stakes::Ordinary);
         assert_eq!((decision.tier, decision.reason), (Tier::Strong, Reason::AtOrAboveThreshold));
-        let decision = decide(&top(), rung("weak", 0.3 - 1e-12), [], at);
+        let decision = decide(&top(), rung("weak", 0.3 - 1e-12), [], at, Stakes::Ordinary);
         assert_eq!((decision.tier, decision.reason), (Tier::Weak, Reason::BelowThreshold));
     }
 
     #[test]
     fn the_cheapest_rung_that_holds_is_chosen() {
         let at = Threshold::new(0.2).unwrap();
-        let decision = decide(&top(), rung("s", 0.4), [rung("m", 0.1), rung("l", 0.05)], at);
+        let decision =
+            decide(&top(), rung("s", 0.4), [rung("m", 0.1), rung("l", 0.05)], at, Stakes::Ordinary);
         assert_eq!((decision.model.as_str(), decision.tier), ("m", Tier::Weak));
         assert_eq!(decision.win_probability.get(), 0.1);
+    }
+
+    #[test]
+    fn high_stakes_go_to_the_top_whatever_the_odds() {
+        let decision = decide(&top(), rung("weak", 0.0), [rung("m", 0.0)], Threshold::NEVER, Stakes::High);
+        assert_eq!((decision.model.as_str(), decision.tier), ("top", Tier::Strong));
+        assert_eq!((decision.reason, decision.evidence.len()), (Reason::HighStakes, 2));
     }
 
     proptest! {
@@ -75,7 +99,7 @@ mod tests {
             let height = |t: f64| {
                 let mut all = rungs().into_iter();
                 let cheapest = all.next().unwrap();
-                let d = decide(&top(), cheapest, all, Threshold::new(t).unwrap());
+                let d = decide(&top(), cheapest, all, Threshold::new(t).unwrap(), Stakes::Ordinary);
                 rungs().iter().position(|r| r.model == d.model).unwrap_or(ps.len())
             };
             prop_assert!(height(a.max(b)) <= height(a.min(b)));

@@ -57,7 +57,7 @@ impl RandomisedThreshold {
         self.probability_of_low
     }
 
-    /// The threshold of one request for its draw in [0, 1) (see [`tie_draw`]).
+    /// The threshold of one request for its draw in [0, 1) (see [`request_draw`]).
     pub fn at(&self, draw: f64) -> Threshold {
         if draw < self.probability_of_low { self.low } else { self.high }
     }
@@ -65,9 +65,9 @@ impl RandomisedThreshold {
 
 /// A number in [0, 1) that belongs to a request for good: the same key gives the same draw on every
 /// machine, so that a retry is decided like the first try. FNV-1a with splitmix64's finaliser.
-pub fn tie_draw(key: &[u8]) -> f64 {
+pub fn request_draw<'a>(key: impl IntoIterator<Item = &'a [u8]>) -> f64 {
     let fnv = |h: u64, byte: &u8| (h ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    let mut h = key.iter().fold(0xcbf2_9ce4_8422_2325, fnv);
+    let mut h = key.into_iter().flatten().fold(0xcbf2_9ce4_8422_2325, fnv);
     h = (h ^ (h >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     h = (h ^ (h >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     h ^= h >> 31;
@@ -79,6 +79,10 @@ mod tests {
     use super::*;
     use crate::goes_strong;
     use types::WinProbability;
+
+    fn draw(key: &str) -> f64 {
+        request_draw([key.as_bytes()])
+    }
 
     #[test]
     fn never_and_always_mean_it() {
@@ -93,8 +97,8 @@ mod tests {
 
     #[test]
     fn a_retry_gets_the_same_draw_and_draws_are_uniform() {
-        assert_eq!(tie_draw(b"request-7"), tie_draw(b"request-7"));
-        let draws: Vec<f64> = (0..20_000).map(|i| tie_draw(format!("request-{i}").as_bytes())).collect();
+        assert_eq!(draw("request-7"), draw("request-7"));
+        let draws: Vec<f64> = (0..20_000).map(|i| draw(&format!("request-{i}"))).collect();
         assert!(draws.iter().all(|d| (0.0..1.0).contains(d)));
         // Deciles of 2,000 expected draws: four standard deviations are 170.
         for decile in 0..10 {

@@ -2,8 +2,10 @@
 //! when. Wires, clocks of requests and logs belong to `server`.
 
 mod admission;
+mod info;
 mod route;
 
 pub use admission::{Admission, AdmissionError, Permit};
 pub use classifier::Backend;
-pub use route::{ArtifactInfo, RouteError, Routed, Router, RouterError, RouterOptions};
+pub use info::{ArtifactInfo, PointInfo};
+pub use route::{Ask, At, RouteError, Routed, Router, RouterError, RouterOptions};

@@ -8,14 +8,23 @@ use std::sync::{Mutex, PoisonError};
 use artifact::{Artifact, ArtifactError};
 use calibration::Calibrated;
 use classifier::{Backend, Scratch};
+use policy::Stakes;
 use thiserror::Error;
-use types::{Decision, Ladder, ModelName, ModelPair, ProbabilityError, Query, RungEvidence, Threshold};
+use types::{
+    BackendIdentity, Decision, Ladder, ModelName, ModelPair, ProbabilityError, Query, RungEvidence, Threshold,
+};
+
+use crate::ArtifactInfo;
 
 /// How to load an artifact.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RouterOptions {
     /// Where the network runs.
     pub backend: Backend,
+    /// What answers under the models' names, where the operator says so.
+    pub backends: BTreeMap<ModelName, BackendIdentity>,
+    /// Serve, with a warning on every answer, although a calibrator was fitted for another backend.
+    pub allow_foreign_backends: bool,
 }
 
 /// Why a router could not be made.
@@ -31,6 +40,42 @@ pub enum RouterError {
         name: String,
         /// What is wrong.
         source: ProbabilityError,
+    },
+    /// An operating point of a pair that has no calibrator.
+    #[error("operating point {name}: pair {pair} has no calibrator")]
+    PointWithoutPair {
+        /// Its name.
+        name: String,
+        /// The pair.
+        pair: String,
+    },
+    /// A threshold that was selected with another classifier or calibrator.
+    #[error(
+        "operating point {name} of {pair} is bound to classifier and calibrator {bound_to}, loaded is {found}: \
+         select it again with `training threshold`"
+    )]
+    StaleOperatingPoint {
+        /// Its name.
+        name: String,
+        /// The pair.
+        pair: String,
+        /// What it was selected with.
+        bound_to: String,
+        /// What is loaded.
+        found: String,
+    },
+    /// A model is served by another backend than the one its outcomes came from.
+    #[error(
+        "{model} is served by {serving}, its calibrator was fitted for {recorded}: changing a model's engine, \
+         version or precision is a recalibration (`training calibrate`), never a free swap"
+    )]
+    ForeignBackend {
+        /// The model.
+        model: ModelName,
+        /// The backend of the calibrator.
+        recorded: String,
+        /// The backend that is configured.
+        serving: String,
     },
 }
 
@@ -58,33 +103,69 @@ pub enum RouteError {
         /// The pairs there are.
         calibrated: Vec<ModelPair>,
     },
+    /// A name that no threshold of the pair has.
+    #[error("no operating point {name:?} for {strong}/{weak}: there are {}", list(known))]
+    UnknownOperatingPoint {
+        /// The name asked for.
+        name: String,
+        /// The dearest model asked for.
+        strong: ModelName,
+        /// The cheapest model asked for.
+        weak: ModelName,
+        /// Names and pairs there are.
+        known: Vec<String>,
+    },
+}
+
+impl RouteError {
+    /// Whether the operating point is what is wrong, rather than the models.
+    pub fn is_about_operating_point(&self) -> bool {
+        matches!(self, Self::UnknownOperatingPoint { .. })
+    }
 }
 
 fn list<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What a caller may ask about the loaded artifact.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ArtifactInfo {
-    /// Name of the artifact.
-    pub name: String,
-    /// Hash prefix over weights and calibrator.
-    pub version: String,
-    /// Hash prefix of the calibrator.
-    pub calibrator_version: String,
-    /// The pair used when a request names none.
-    pub default_pair: ModelPair,
-    /// Pairs with a calibrator.
-    pub pairs: Vec<ModelPair>,
-    /// Models the classifier knows.
-    pub models: Vec<ModelName>,
-    /// Named thresholds.
-    pub operating_points: BTreeMap<String, Threshold>,
-    /// Whether the outcomes behind it are simulated.
-    pub simulated: bool,
-    /// When it was trained, RFC 3339.
-    pub created: String,
+/// What is compared with the win probability.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum At<'a> {
+    /// A threshold of the caller's own.
+    Threshold(Threshold),
+    /// A named threshold of the artifact, selected for the ladder's top over its cheapest rung.
+    OperatingPoint(&'a str),
+}
+
+/// A query to decide.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The query.
+    pub query: &'a Query,
+    /// The models to choose from.
+    pub ladder: &'a Ladder,
+    /// The threshold.
+    pub at: At<'a>,
+    /// Slices the query belongs to, such as `category:law`.
+    pub slices: &'a [String],
+    /// What a retry has in common with the first try, for randomised thresholds; empty: the query's text.
+    pub key: &'a str,
+}
+
+impl<'a> Ask<'a> {
+    /// A query of no slice, keyed by its text.
+    pub fn new(query: &'a Query, ladder: &'a Ladder, at: At<'a>) -> Self {
+        Self { query, ladder, at, slices: &[], key: "" }
+    }
+
+    /// A number in [0, 1) that belongs to the request for good.
+    fn draw(&self) -> f64 {
+        if self.key.is_empty() {
+            policy::request_draw(self.query.parts().map(|(_, text)| text.as_bytes()))
+        } else {
+            policy::request_draw([self.key.as_bytes()])
+        }
+    }
 }
 
 /// A decision and what was read to make it.
@@ -114,7 +195,7 @@ impl Router {
     /// When the artifact is refused; the file is named.
     pub fn load(folder: &Path, options: &RouterOptions) -> Result<Self, RouterError> {
         let artifact = Artifact::load(folder, options.backend)?;
-        let info = describe(&artifact)?;
+        let info = ArtifactInfo::new(&artifact, options)?;
         Ok(Self { artifact, info, idle: Mutex::default() })
     }
 
@@ -126,10 +207,10 @@ impl Router {
     /// Decides a query on a ladder. The same query gives the same bits, alone or in a batch.
     ///
     /// # Errors
-    /// When a rung is unknown or a pair with the top has no calibrator.
-    pub fn route(&self, query: &Query, ladder: &Ladder, threshold: Threshold) -> Result<Routed, RouteError> {
+    /// When a rung is unknown, a pair with the top has no calibrator, or the operating point is unknown.
+    pub fn route(&self, ask: &Ask<'_>) -> Result<Routed, RouteError> {
         let mut scratch = self.take_scratch();
-        let routed = self.route_with(&mut scratch, query, ladder, threshold);
+        let routed = self.route_with(&mut scratch, ask);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         routed
     }
@@ -139,28 +220,27 @@ impl Router {
         idle.unwrap_or_else(|| self.artifact.classifier().scratch())
     }
 
-    fn route_with(
-        &self,
-        scratch: &mut Scratch,
-        query: &Query,
-        ladder: &Ladder,
-        threshold: Threshold,
-    ) -> Result<Routed, RouteError> {
+    fn route_with(&self, scratch: &mut Scratch, ask: &Ask<'_>) -> Result<Routed, RouteError> {
+        let ladder = ask.ladder;
         for model in ladder.rungs() {
             if !self.info.models.contains(model) {
                 let known = self.info.models.clone();
                 return Err(RouteError::UnknownModel { model: model.clone(), known });
             }
         }
-        self.artifact.classifier().read(query, scratch);
+        self.artifact.classifier().read(ask.query, scratch);
         let top = ladder.top();
         let of_rung = |model: &ModelName| -> Result<RungEvidence, RouteError> {
-            let Calibrated { win_probability, interval } = self.calibrated(scratch, top, model)?;
+            let Calibrated { win_probability, interval } =
+                self.calibrated(scratch, top, model, ask.slices)?;
             Ok(RungEvidence { model: model.clone(), win_probability, interval })
         };
         let cheapest = of_rung(ladder.cheapest())?;
         let dearer = ladder.between().iter().map(of_rung).collect::<Result<Vec<_>, _>>()?;
-        let decision = policy::decide(top, cheapest, dearer, threshold);
+        let (threshold, certified_slices) = self.threshold(ask)?;
+        let uncertified = |slice| self.info.high_stakes.contains(slice) && !certified_slices.contains(slice);
+        let stakes = if ask.slices.iter().any(uncertified) { Stakes::High } else { Stakes::Ordinary };
+        let decision = policy::decide(top, cheapest, dearer, threshold, stakes);
         let features = scratch.features();
         Ok(Routed {
             decision,
@@ -169,41 +249,42 @@ impl Router {
         })
     }
 
+    /// The threshold of this request and the slices of high stakes that it may decide.
+    fn threshold(&self, ask: &Ask<'_>) -> Result<(Threshold, &[String]), RouteError> {
+        let name = match ask.at {
+            At::Threshold(threshold) => return Ok((threshold, &[])),
+            At::OperatingPoint(name) => name,
+        };
+        let (strong, weak) = (ask.ladder.top(), ask.ladder.cheapest());
+        let Some(point) = self.info.point(name, strong, weak) else {
+            let known = self.info.operating_points.iter().map(|p| format!("{} of {}", p.name, p.pair));
+            return Err(RouteError::UnknownOperatingPoint {
+                name: name.to_owned(),
+                strong: strong.clone(),
+                weak: weak.clone(),
+                known: known.collect(),
+            });
+        };
+        let fixed = point.threshold.low() == point.threshold.high();
+        let draw = if fixed { 0.0 } else { ask.draw() };
+        Ok((point.threshold.at(draw), &point.certified_slices))
+    }
+
     fn calibrated(
         &self,
         scratch: &Scratch,
         strong: &ModelName,
         weak: &ModelName,
+        slices: &[String],
     ) -> Result<Calibrated, RouteError> {
         let calibrators = self.artifact.calibrators();
         let known = calibrators.iter().find(|c| c.pair.strong() == strong && c.pair.weak() == weak);
-        known.and_then(|c| self.artifact.calibrated(scratch, c, [])).ok_or_else(|| {
-            RouteError::UncalibratedPair {
+        known
+            .and_then(|c| self.artifact.calibrated(scratch, c, slices.iter().map(String::as_str)))
+            .ok_or_else(|| RouteError::UncalibratedPair {
                 strong: strong.clone(),
                 weak: weak.clone(),
                 calibrated: self.info.pairs.clone(),
-            }
-        })
+            })
     }
-}
-
-fn describe(artifact: &Artifact) -> Result<ArtifactInfo, RouterError> {
-    let manifest = artifact.manifest();
-    let mut operating_points = BTreeMap::new();
-    for (name, point) in &manifest.operating_points {
-        let threshold = Threshold::new(point.threshold)
-            .map_err(|source| RouterError::OperatingPoint { name: name.clone(), source })?;
-        operating_points.insert(name.clone(), threshold);
-    }
-    Ok(ArtifactInfo {
-        name: manifest.name.clone(),
-        version: manifest.version.clone(),
-        calibrator_version: manifest.calibrator_version.clone(),
-        default_pair: artifact.default_pair().clone(),
-        pairs: artifact.calibrators().iter().map(|c| c.pair.clone()).collect(),
-        models: artifact.classifier().models().to_vec(),
-        operating_points,
-        simulated: manifest.simulated,
-        created: manifest.created.clone(),
-    })
 }

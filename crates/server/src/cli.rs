@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use router::{Backend, Router, RouterOptions};
+use router::{Ask, At, Router, RouterOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use types::{Query, Reason, Threshold};
@@ -52,6 +52,9 @@ struct RouteArgs {
     /// A named threshold of the artifact.
     #[arg(long, default_value = "default")]
     operating_point: String,
+    /// A slice the query belongs to, such as category:law.
+    #[arg(long, value_name = "TAG")]
+    slice: Vec<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -90,11 +93,19 @@ impl ServeArgs {
 }
 
 async fn serve(config: &Config) -> Result<()> {
-    let router = Router::load(&config.artifact, &RouterOptions { backend: config.backend })?;
+    let options = RouterOptions {
+        backend: config.backend,
+        backends: config.backends.clone(),
+        allow_foreign_backends: config.allow_foreign_backends,
+    };
+    let router = Router::load(&config.artifact, &options)?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| config.listen.to_string())?;
     let info = router.info();
     if info.simulated {
         tracing::warn!("this artifact was trained on simulated outcomes: for trying, not for production");
+    }
+    for warning in &info.warnings {
+        tracing::warn!(warning);
     }
     tracing::info!(
         address = %listener.local_addr()?,
@@ -125,18 +136,16 @@ fn log_to_stderr(format: LogFormat) {
 
 impl RouteArgs {
     fn run(self) -> Result<()> {
-        let router = Router::load(&self.artifact, &RouterOptions { backend: Backend::Flex })?;
+        let router = Router::load(&self.artifact, &RouterOptions::default())?;
         let info = router.info();
-        let threshold = match self.threshold {
-            Some(value) => Threshold::new(value)?,
-            None => *info
-                .operating_points
-                .get(&self.operating_point)
-                .with_context(|| format!("no operating point {:?}", self.operating_point))?,
+        let at = match self.threshold {
+            Some(value) => At::Threshold(Threshold::new(value)?),
+            None => At::OperatingPoint(&self.operating_point),
         };
         let (query, ladder) = (Query::text(&self.text), info.default_pair.clone().into());
+        let ask = Ask { slices: &self.slice, ..Ask::new(&query, &ladder, at) };
         let start = Instant::now();
-        let routed = router.route(&query, &ladder, threshold)?;
+        let routed = router.route(&ask)?;
         let time_us = start.elapsed().as_secs_f64() * 1e6;
         let decision = &routed.decision;
         let mut out = std::io::stdout().lock();
@@ -145,7 +154,8 @@ impl RouteArgs {
                 "tier": decision.tier.as_str(),
                 "model": decision.model.as_str(),
                 "win_probability": decision.win_probability.get(),
-                "threshold": threshold.get(),
+                "interval": [decision.interval.lower().get(), decision.interval.upper().get()],
+                "threshold": decision.threshold.get(),
                 "reason": decision.reason.as_str(),
                 "input_tokens_used": routed.tokens_used,
                 "input_truncated": routed.truncated,
@@ -156,14 +166,19 @@ impl RouteArgs {
             });
             writeln!(out, "{json}")?;
         } else {
-            let sign = if decision.reason == Reason::AtOrAboveThreshold { ">=" } else { "<" };
+            let why = match decision.reason {
+                Reason::AtOrAboveThreshold => format!(">= {:.3}", decision.threshold.get()),
+                Reason::BelowThreshold => format!("< {:.3}", decision.threshold.get()),
+                Reason::HighStakes => "of high stakes, without a certificate".to_owned(),
+            };
             writeln!(
                 out,
-                "{} → {}   P(strong is strictly better) = {:.3} {sign} {:.3}   ({} tokens, {time_us:.0} µs, {} {}{})",
+                "{} → {}   P(strong is strictly better) = {:.3} [{:.3}, {:.3}] {why}   ({} tokens, {time_us:.0} µs, {} {}{})",
                 decision.tier.as_str(),
                 decision.model,
                 decision.win_probability.get(),
-                threshold.get(),
+                decision.interval.lower().get(),
+                decision.interval.upper().get(),
                 routed.tokens_used,
                 info.name,
                 info.version,

@@ -1,6 +1,7 @@
 //! Configuration: a TOML file, over it the environment, over that the flags; parsed once, checked
 //! once. A bad file names the key and the line.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use clap::{Args, ValueEnum};
 use router::Backend;
 use serde::Deserialize;
 use thiserror::Error;
+use types::{BackendIdentity, ModelName};
 
 /// Why a configuration was refused. The process exits with 64 (EX_USAGE).
 #[derive(Debug, Error)]
@@ -65,6 +67,14 @@ pub struct Settings {
     /// Where to compute: flex, ndarray or wgpu (the latter two by cargo feature).
     #[arg(long, env = "RUNG_BACKEND")]
     pub backend: Option<String>,
+    /// What answers under a model's name, MODEL=NAME/VERSION/PRECISION (vllm/0.11.2/fp8). A calibrator that
+    /// was fitted for another backend is refused.
+    #[arg(long, env = "RUNG_SERVED_BY", value_delimiter = ',', value_name = "MODEL=BACKEND")]
+    #[serde(default)]
+    pub served_by: Vec<String>,
+    /// Serve all the same, with a warning on every answer.
+    #[arg(long, env = "RUNG_ALLOW_FOREIGN_BACKENDS")]
+    pub allow_foreign_backends: Option<bool>,
     /// Decisions at once; the number of cores by default.
     #[arg(long, env = "RUNG_DECISION_SLOTS")]
     pub decision_slots: Option<usize>,
@@ -97,6 +107,10 @@ pub struct Config {
     pub artifact: PathBuf,
     /// Where to compute.
     pub backend: Backend,
+    /// What answers under the models' names, where it is told.
+    pub backends: BTreeMap<ModelName, BackendIdentity>,
+    /// Whether calibrators fitted for another backend are served.
+    pub allow_foreign_backends: bool,
     /// Decisions at once, at least 1.
     pub decision_slots: usize,
     /// Requests that may wait.
@@ -132,6 +146,8 @@ impl Settings {
             listen: self.listen.or(below.listen),
             artifact: self.artifact.or(below.artifact),
             backend: self.backend.or(below.backend),
+            served_by: if self.served_by.is_empty() { below.served_by } else { self.served_by },
+            allow_foreign_backends: self.allow_foreign_backends.or(below.allow_foreign_backends),
             decision_slots: self.decision_slots.or(below.decision_slots),
             queue: self.queue.or(below.queue),
             max_batch: self.max_batch.or(below.max_batch),
@@ -163,6 +179,8 @@ impl Settings {
                 expected: "flex, ndarray or wgpu",
                 found: backend,
             })?,
+            backends: self.served_by.iter().map(|text| served_by(text)).collect::<Result<_, _>>()?,
+            allow_foreign_backends: self.allow_foreign_backends.unwrap_or(false),
             decision_slots: at_least(
                 "decision_slots",
                 self.decision_slots.unwrap_or(cores),
@@ -182,6 +200,17 @@ impl Settings {
             log_prompts: self.log_prompts.unwrap_or(false),
         })
     }
+}
+
+fn served_by(text: &str) -> Result<(ModelName, BackendIdentity), ConfigError> {
+    let parts = text
+        .rsplit_once('=')
+        .and_then(|(model, backend)| Some((ModelName::new(model).ok()?, BackendIdentity::parse(backend)?)));
+    parts.ok_or_else(|| ConfigError::Value {
+        key: "served_by",
+        expected: "MODEL=NAME/VERSION/PRECISION",
+        found: text.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -213,5 +242,12 @@ mod tests {
         assert_eq!(bad.to_string(), "decision_slots: expected at least 1, found 0");
         let bad = Settings { backend: Some("gpu".into()), ..Settings::default() }.build().unwrap_err();
         assert!(bad.to_string().starts_with("backend: expected flex, ndarray or wgpu"));
+        let below = file("served_by = [\"small=vllm/0.11.2/fp8\"]\n").unwrap();
+        let config = below.build().unwrap();
+        let (model, backend) = config.backends.first_key_value().unwrap();
+        assert_eq!((model.as_str(), backend.precision.as_str()), ("small", "fp8"));
+        let bad =
+            Settings { served_by: vec!["small=fp8".into()], ..Settings::default() }.build().unwrap_err();
+        assert!(bad.to_string().starts_with("served_by: expected MODEL=NAME/VERSION/PRECISION"));
     }
 }

@@ -1,11 +1,8 @@
 //! Wire messages to domain values and back; every refusal names the request field.
 
 use api::v1;
-use router::{ArtifactInfo, Routed};
-use types::{
-    Decision, Ladder, Message, ModelError, ModelName, ModelPair, Query, Role, Threshold, ThresholdSource,
-    Tier,
-};
+use router::{ArtifactInfo, At, PointInfo, Routed};
+use types::{Decision, Ladder, Message, ModelError, ModelName, ModelPair, Query, Role, Threshold, Tier};
 
 use crate::status::RequestError;
 
@@ -15,8 +12,30 @@ pub(crate) struct Asked {
     pub(crate) ladder: Ladder,
     /// The field that named the models, for errors about them.
     pub(crate) models_field: &'static str,
-    pub(crate) threshold: Threshold,
-    pub(crate) source: ThresholdSource,
+    pub(crate) source: Source,
+    pub(crate) slices: Vec<String>,
+}
+
+/// Where the threshold of a request comes from.
+pub(crate) enum Source {
+    Request(Threshold),
+    OperatingPoint(String),
+}
+
+impl Source {
+    pub(crate) fn at(&self) -> At<'_> {
+        match self {
+            Self::Request(threshold) => At::Threshold(*threshold),
+            Self::OperatingPoint(name) => At::OperatingPoint(name),
+        }
+    }
+
+    fn to_wire(&self) -> String {
+        match self {
+            Self::Request(_) => "request".to_owned(),
+            Self::OperatingPoint(name) => format!("operating_point:{name}"),
+        }
+    }
 }
 
 const DEFAULT_POINT: &str = "default";
@@ -24,8 +43,14 @@ const DEFAULT_POINT: &str = "default";
 pub(crate) fn asked(request: v1::RouteRequest, info: &ArtifactInfo) -> Result<Asked, RequestError> {
     let query = query(request.input, request.system)?;
     let (ladder, models_field) = ladder(request.models, info)?;
-    let (threshold, source) = threshold(request.at, info)?;
-    Ok(Asked { query, ladder, models_field, threshold, source })
+    let source = source(request.at)?;
+    let slices = request.labels.iter().map(|(key, value)| slice(key, value)).collect();
+    Ok(Asked { query, ladder, models_field, source, slices })
+}
+
+/// A label as the slice that training data would tag it with.
+fn slice(key: &str, value: &str) -> String {
+    if value.is_empty() || value == "true" { key.to_owned() } else { format!("{key}:{value}") }
 }
 
 fn query(input: Option<v1::route_request::Input>, system: Option<String>) -> Result<Query, RequestError> {
@@ -76,33 +101,21 @@ fn ladder(
     }
 }
 
-fn threshold(
-    at: Option<v1::route_request::At>,
-    info: &ArtifactInfo,
-) -> Result<(Threshold, ThresholdSource), RequestError> {
-    use v1::route_request::At;
-    let name = match at {
-        Some(At::Threshold(value)) => {
-            let threshold =
-                Threshold::new(value).map_err(|e| RequestError::invalid("threshold", e.to_string()))?;
-            return Ok((threshold, ThresholdSource::Request));
+fn source(at: Option<v1::route_request::At>) -> Result<Source, RequestError> {
+    use v1::route_request::At as Wire;
+    match at {
+        Some(Wire::Threshold(value)) => {
+            let threshold = Threshold::new(value);
+            threshold.map(Source::Request).map_err(|e| RequestError::invalid("threshold", e.to_string()))
         }
-        Some(At::OperatingPoint(name)) => name,
-        None => DEFAULT_POINT.to_owned(),
-    };
-    match info.operating_points.get(&name) {
-        Some(threshold) => Ok((*threshold, ThresholdSource::OperatingPoint(name))),
-        None => {
-            let known: Vec<&str> = info.operating_points.keys().map(String::as_str).collect();
-            let expected = format!("expected one of {}, found {name:?}", known.join(", "));
-            Err(RequestError::invalid("operating_point", expected))
-        }
+        Some(Wire::OperatingPoint(name)) => Ok(Source::OperatingPoint(name)),
+        None => Ok(Source::OperatingPoint(DEFAULT_POINT.to_owned())),
     }
 }
 
 pub(crate) fn response(
     routed: Routed,
-    source: &ThresholdSource,
+    source: &Source,
     info: &ArtifactInfo,
     request_id: String,
     decision_time_us: f64,
@@ -127,10 +140,7 @@ pub(crate) fn response(
         interval_lower: interval.lower().get(),
         interval_upper: interval.upper().get(),
         threshold: threshold.get(),
-        threshold_source: match source {
-            ThresholdSource::Request => "request".to_owned(),
-            ThresholdSource::OperatingPoint(name) => format!("operating_point:{name}"),
-        },
+        threshold_source: source.to_wire(),
         reason: reason.as_str().to_owned(),
         evidence: evidence.collect(),
         artifact: info.name.clone(),
@@ -140,14 +150,28 @@ pub(crate) fn response(
         input_truncated: routed.truncated,
         decision_time_us,
         simulated: info.simulated,
+        warnings: info.warnings.clone(),
+    }
+}
+
+fn pair(pair: &ModelPair) -> v1::Pair {
+    v1::Pair { strong: pair.strong().as_str().to_owned(), weak: pair.weak().as_str().to_owned() }
+}
+
+fn point(point: &PointInfo) -> v1::OperatingPoint {
+    v1::OperatingPoint {
+        name: point.name.clone(),
+        pair: Some(pair(&point.pair)),
+        low: point.threshold.low().get(),
+        high: point.threshold.high().get(),
+        probability_of_low: point.threshold.probability_of_low(),
+        objective: point.objective.clone(),
+        certified: point.certified,
+        certified_slices: point.certified_slices.clone(),
     }
 }
 
 pub(crate) fn info(info: &ArtifactInfo) -> v1::GetInfoResponse {
-    let pair = |pair: &ModelPair| v1::Pair {
-        strong: pair.strong().as_str().to_owned(),
-        weak: pair.weak().as_str().to_owned(),
-    };
     v1::GetInfoResponse {
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         artifact: info.name.clone(),
@@ -158,6 +182,8 @@ pub(crate) fn info(info: &ArtifactInfo) -> v1::GetInfoResponse {
         default_pair: Some(pair(&info.default_pair)),
         pairs: info.pairs.iter().map(pair).collect(),
         models: info.models.iter().map(|m| m.as_str().to_owned()).collect(),
-        operating_points: info.operating_points.iter().map(|(n, t)| (n.clone(), t.get())).collect(),
+        operating_points: info.operating_points.iter().map(point).collect(),
+        high_stakes: info.high_stakes.clone(),
+        warnings: info.warnings.clone(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::v1;
 use api::v1::router_service_server::RouterService;
-use router::{Admission, Router};
+use router::{Admission, Ask, Router};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
@@ -50,10 +50,14 @@ impl Service {
         let labels = request.labels.clone();
         let info = self.router.info();
         let asked = convert::asked(request, info)?;
-        let routed = self
-            .router
-            .route(&asked.query, &asked.ladder, asked.threshold)
-            .map_err(|e| RequestError::route(&e, asked.models_field))?;
+        let ask = Ask {
+            query: &asked.query,
+            ladder: &asked.ladder,
+            at: asked.source.at(),
+            slices: &asked.slices,
+            key: &request_id,
+        };
+        let routed = self.router.route(&ask).map_err(|e| RequestError::route(&e, asked.models_field))?;
         let time_us = start.elapsed().as_secs_f64() * 1e6;
         let response = convert::response(routed, &asked.source, info, request_id, time_us);
         tracing::info!(

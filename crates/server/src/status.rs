@@ -24,6 +24,7 @@ impl RequestError {
 
     /// A model or pair that the artifact cannot speak of; `field` is where the request named it.
     pub(crate) fn route(error: &RouteError, field: &'static str) -> Self {
+        let field = if error.is_about_operating_point() { "operating_point" } else { field };
         Self::invalid(field, error.to_string())
     }
 

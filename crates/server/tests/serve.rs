@@ -295,6 +295,40 @@ async fn a_killed_server_is_a_status_not_a_hang() {
 }
 
 #[tokio::test]
+async fn high_stakes_go_strong_and_every_answer_carries_its_interval() {
+    let server = serve(Settings::default()).await;
+    let mut client = server.client().await;
+    let mut request = text("hi");
+    request.at = Some(At::Threshold(1.0));
+    let plain = client.route(request.clone()).await.unwrap().into_inner();
+    assert_eq!((plain.tier, plain.reason.as_str()), (v1::Tier::Weak as i32, "below_threshold"));
+    assert!(plain.interval_lower <= plain.win_probability && plain.win_probability <= plain.interval_upper);
+    assert!(plain.interval_lower < plain.interval_upper && plain.warnings.is_empty());
+    request.labels = [("high_stakes".to_owned(), "true".to_owned())].into();
+    let guarded = client.route(request).await.unwrap().into_inner();
+    assert_eq!((guarded.tier, guarded.reason.as_str()), (v1::Tier::Strong as i32, "high_stakes"));
+    assert_eq!(guarded.win_probability, plain.win_probability);
+}
+
+#[tokio::test]
+async fn another_backend_is_refused_or_served_with_a_warning() {
+    let small = types::ModelName::new("starter-small").unwrap();
+    let swapped = types::BackendIdentity::parse("vllm/0.11.2/fp8").unwrap();
+    let mut options = router::RouterOptions::default();
+    options.backends.insert(small.clone(), support::identity());
+    assert!(router::Router::load(&artifact(), &options).unwrap().info().warnings.is_empty());
+    options.backends.insert(small, swapped);
+    let refused = router::Router::load(&artifact(), &options).unwrap_err().to_string();
+    assert!(refused.contains("vllm/0.11.2/fp8") && refused.contains("vllm/0.11.2/bf16"), "{refused}");
+    assert!(refused.contains("training calibrate"), "{refused}");
+    options.allow_foreign_backends = true;
+    let router = router::Router::load(&artifact(), &options).unwrap();
+    let server = support::serve_router(std::sync::Arc::new(router), Settings::default()).await;
+    let answer = server.client().await.route(text("hi")).await.unwrap().into_inner();
+    assert_eq!(answer.warnings, [refused]);
+}
+
+#[tokio::test]
 async fn a_wrong_configuration_exits_64_and_names_key_and_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rung.toml");
@@ -311,7 +345,10 @@ fn any_text_gets_a_decision() {
     let router = router();
     let ladder = router.info().default_pair.clone().into();
     let threshold = Threshold::new(0.5).unwrap();
-    let decide = |text: &str| router.route(&Query::text(text), &ladder, threshold).unwrap();
+    let decide = |text: &str| {
+        let query = Query::text(text);
+        router.route(&router::Ask::new(&query, &ladder, router::At::Threshold(threshold))).unwrap()
+    };
     let million = "🙂 word, 東京 ".repeat(50_000);
     assert!(decide(&million).truncated);
     for text in ["", "\0\0\0", "🙂🙂🙂", "\u{202e}\u{feff}", &"a".repeat(1 << 20), &" ".repeat(1 << 20)]

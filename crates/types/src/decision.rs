@@ -2,15 +2,6 @@
 
 use crate::{ModelName, ProbabilityInterval, Threshold, Tier, WinProbability};
 
-/// Where the threshold of a decision came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ThresholdSource {
-    /// The caller sent it with the request.
-    Request,
-    /// A named operating point of the artifact.
-    OperatingPoint(String),
-}
-
 /// Why a query goes where it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -18,6 +9,8 @@ pub enum Reason {
     BelowThreshold,
     /// No cheaper rung holds: the top's win probability reaches the threshold over each.
     AtOrAboveThreshold,
+    /// The query carries a slice of high stakes that has no certificate of its own at this threshold.
+    HighStakes,
 }
 
 impl Reason {
@@ -26,6 +19,7 @@ impl Reason {
         match self {
             Self::BelowThreshold => "below_threshold",
             Self::AtOrAboveThreshold => "at_or_above_threshold",
+            Self::HighStakes => "high_stakes",
         }
     }
 }

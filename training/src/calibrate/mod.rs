@@ -49,17 +49,30 @@ pub enum CalibrateError {
     Fit(#[from] FitError),
 }
 
-/// What a row says about a pair: whether strong was strictly better; `None` when it says nothing.
-pub fn label(example: &Example, pair: &ModelPair) -> Option<bool> {
+/// What a row says about a pair: the scores of weak and of strong, in [0, 1]; `None` when it says nothing.
+/// A preference is a point for the winner, a tie (good or bad) a point for both: weak suffices.
+pub fn pair_scores(example: &Example, pair: &ModelPair) -> Option<(f64, f64)> {
     let outcomes = &example.evidence.outcomes;
-    if let (Some(strong), Some(weak)) = (outcomes.get(pair.strong()), outcomes.get(pair.weak())) {
-        return Some(strong > weak);
+    if let (Some(weak), Some(strong)) = (outcomes.get(pair.weak()), outcomes.get(pair.strong())) {
+        return Some((*weak, *strong));
     }
-    example.evidence.preferences.iter().find_map(|p| match (&p.model_a, &p.model_b) {
-        (a, b) if a == pair.strong() && b == pair.weak() => Some(p.winner == Winner::A),
-        (a, b) if a == pair.weak() && b == pair.strong() => Some(p.winner == Winner::B),
-        _ => None,
+    example.evidence.preferences.iter().find_map(|p| {
+        let strong_first = &p.model_a == pair.strong() && &p.model_b == pair.weak();
+        let weak_first = &p.model_a == pair.weak() && &p.model_b == pair.strong();
+        if !strong_first && !weak_first {
+            return None;
+        }
+        Some(match (p.winner, strong_first) {
+            (Winner::A, true) | (Winner::B, false) => (0.0, 1.0),
+            (Winner::A, false) | (Winner::B, true) => (1.0, 0.0),
+            (Winner::Tie | Winner::TieBothBad, _) => (1.0, 1.0),
+        })
     })
+}
+
+/// Whether strong was strictly better; `None` when the row says nothing about the pair.
+pub fn label(example: &Example, pair: &ModelPair) -> Option<bool> {
+    pair_scores(example, pair).map(|(weak, strong)| strong > weak)
 }
 
 /// Held-out scores of one pair with their labels and weights.

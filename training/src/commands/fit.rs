@@ -8,14 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use classifier::{Backend, NetworkConfig};
-use corpus::{Fractions, ReadOptions};
+use corpus::ReadOptions;
 use indicatif::{ProgressBar, ProgressStyle};
-use types::{ModelName, ModelPair};
+use types::{BackendIdentity, ModelName, ModelPair};
 
-use super::{CalibrationArgs, DataArgs, Loaded, PairArgs, starter_pairs};
+use super::{CalibrationArgs, DataArgs, Loaded, PairArgs, served_by, starter_pairs};
 use crate::calibrate::CrossFit;
 use crate::fit::{FitConfig, Observer, Outcome, Progress};
-use crate::pipeline::{Benchmark, Evidence, Plan, train, write};
+use crate::pipeline::{Benchmark, Evidence, FRACTIONS, Plan, train, write};
 
 /// Fit a classifier, calibrate it, measure it, write the artifact.
 #[derive(Debug, Clone, Args)]
@@ -34,6 +34,13 @@ pub struct FitArgs {
     cross_fit: CrossFit,
     #[command(flatten)]
     calibration: CalibrationArgs,
+    /// A slice of high stakes: it goes strong at every threshold that has no certificate for it.
+    #[arg(long, default_value = "high_stakes", value_name = "TAG")]
+    high_stakes: Vec<String>,
+    /// What answered under a model's name when the outcomes were made: MODEL=NAME/VERSION/PRECISION, such as
+    /// small=vllm/0.11.2/fp8. A server that is told otherwise refuses the calibrator.
+    #[arg(long, value_parser = served_by, value_name = "MODEL=BACKEND")]
+    served_by: Vec<(ModelName, BackendIdentity)>,
     /// Save checkpoints here after each epoch and take up a fit that was cut short.
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
@@ -233,7 +240,9 @@ impl FitArgs {
             fit: self.tuning.config(),
             cross_fit: self.cross_fit,
             calibration: self.calibration.calibration(self.tuning.seed),
-            fractions: Fractions { fit: 0.65, dev: 0.05, calibrate: 0.15, test: 0.15 },
+            high_stakes: self.high_stakes.clone(),
+            backends: self.served_by.iter().cloned().collect(),
+            fractions: FRACTIONS,
             backend: self.tuning.backend(),
             checkpoints: self.resume.clone(),
             truth_pair,

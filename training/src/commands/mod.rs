@@ -4,6 +4,7 @@ pub mod cross_validate;
 pub mod evaluate;
 pub mod fit;
 pub mod import;
+pub mod threshold;
 
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use anyhow::{Result, bail};
 use calibration::Method;
 use clap::Args;
 use corpus::{Corpus, Example, ReadOptions, starter};
-use types::{ModelName, ModelPair};
+use types::{BackendIdentity, ModelName, ModelPair};
 
 use crate::calibrate::Calibration;
 
@@ -116,6 +117,14 @@ impl CalibrationArgs {
     }
 }
 
+/// `MODEL=NAME/VERSION/PRECISION`.
+fn served_by(text: &str) -> Result<(ModelName, BackendIdentity), String> {
+    let parts = text
+        .rsplit_once('=')
+        .and_then(|(model, backend)| Some((ModelName::new(model).ok()?, BackendIdentity::parse(backend)?)));
+    parts.ok_or_else(|| "expected MODEL=NAME/VERSION/PRECISION".to_owned())
+}
+
 fn method(text: &str) -> Result<Method, String> {
     Method::parse(text).ok_or_else(|| {
         let known: Vec<&str> = Method::ALL.iter().map(|m| m.as_str()).collect();
@@ -145,14 +154,22 @@ impl PairArgs {
     /// # Errors
     /// When a pair is incomplete or missing.
     pub fn pairs(&self, simulated: bool) -> Result<Vec<ModelPair>> {
+        if self.strong.is_empty() && self.weak.is_empty() {
+            if simulated {
+                return starter_pairs();
+            }
+            bail!("which models? give --strong MODEL --weak MODEL (the names as the data spells them)");
+        }
+        self.named()
+    }
+
+    /// The pairs asked for; none when none is.
+    ///
+    /// # Errors
+    /// When a pair is incomplete or names one model twice.
+    pub fn named(&self) -> Result<Vec<ModelPair>> {
         if self.strong.len() != self.weak.len() {
             bail!("{} --strong and {} --weak: give them in pairs", self.strong.len(), self.weak.len());
-        }
-        if self.strong.is_empty() && simulated {
-            return starter_pairs();
-        }
-        if self.strong.is_empty() {
-            bail!("which models? give --strong MODEL --weak MODEL (the names as the data spells them)");
         }
         let pair = |(s, w): (&String, &String)| Ok(ModelPair::new(ModelName::new(s)?, ModelName::new(w)?)?);
         self.strong.iter().zip(&self.weak).map(pair).collect()

@@ -1,7 +1,7 @@
 //! Each objective against reference figures and against brute force.
 
 use super::*;
-use crate::{Risk, tie_draw};
+use crate::{Risk, request_draw};
 use proptest::prelude::*;
 
 fn probabilities(values: &[f64]) -> Vec<WinProbability> {
@@ -43,7 +43,7 @@ fn randomised_ties_agree_with_the_reference() {
 fn served_draws_realise_the_rate() {
     let threshold = rate_of(0.5).threshold;
     let sent = |i: usize| {
-        let at = threshold.at(tie_draw(format!("request {i}").as_bytes()));
+        let at = threshold.at(request_draw([format!("request {i}").as_bytes()]));
         crate::goes_strong(WinProbability::new(TIED[i % 10]).unwrap(), at)
     };
     let share = (0..20_000).filter(|i| sent(*i)).count() as f64 / 20_000.0;

@@ -38,6 +38,8 @@ pub fn artifact() -> PathBuf {
                 fit: FitConfig { epochs: 3, ..FitConfig::default() },
                 cross_fit: CrossFit::Off,
                 calibration: Calibration::default(),
+                high_stakes: vec!["high_stakes".into()],
+                backends: [(starter::ladder().unwrap().cheapest().clone(), identity())].into(),
                 fractions: Fractions { fit: 0.6, dev: 0.1, calibrate: 0.15, test: 0.15 },
                 backend: Backend::Flex,
                 checkpoints: None,
@@ -76,11 +78,15 @@ pub struct Running {
 
 /// Serves on a free port.
 pub async fn serve(settings: Settings) -> Running {
+    serve_router(router(), settings).await
+}
+
+/// Serves this router on a free port.
+pub async fn serve_router(router: Arc<Router>, settings: Settings) -> Running {
     let config: Config = settings.build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel();
-    let router = router();
     let served = tokio::spawn(async move {
         server::run(listener, router, &config, async {
             let _ = stopped.await;
@@ -94,4 +100,9 @@ impl Running {
     pub async fn client(&self) -> RouterServiceClient<Channel> {
         RouterServiceClient::connect(format!("http://{}", self.address)).await.unwrap()
     }
+}
+
+/// What answered under the name of the small model when its outcomes were made.
+pub fn identity() -> types::BackendIdentity {
+    types::BackendIdentity::parse("vllm/0.11.2/bf16").unwrap()
 }
