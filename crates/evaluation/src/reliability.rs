@@ -4,6 +4,7 @@
 use crate::EvaluationError;
 use crate::binomial::clopper_pearson;
 use crate::error::{check_lengths, check_unit};
+use crate::poisson_binomial::PoissonBinomial;
 
 /// Confidence level of the interval in a [`ReliabilityBin`].
 const BIN_LEVEL: f64 = 0.95;
@@ -25,6 +26,10 @@ pub struct ReliabilityBin {
     pub interval_lower: f64,
     /// Upper end of the 95 % Clopper-Pearson interval of the observed rate.
     pub interval_upper: f64,
+    /// Lower end of the 95 % consistency band: where the observed rate lies if every forecast is right.
+    pub consistent_lower: f64,
+    /// Upper end of the consistency band.
+    pub consistent_upper: f64,
 }
 
 /// Expected calibration error over bins of (nearly) equal numbers of rows: the mean over rows of
@@ -54,6 +59,23 @@ pub fn ece_equal_width(p: &[f64], y: &[bool], bins: usize) -> Result<f64, Evalua
     Ok(expected_gap(&counts))
 }
 
+/// The squared calibration error over bins of equal mass without its bias:
+/// `sum n_b/n [ (p_b - y_b)^2 - y_b (1 - y_b) / (n_b - 1) ]`, signed, so that a mean over samples of a
+/// calibrated forecast is 0 (Bröcker 2012). Bins of one row are left out.
+///
+/// # Errors
+/// Without rows or bins, at different lengths, or with a probability outside [0, 1].
+pub fn debiased_squared_ece(p: &[f64], y: &[bool], bins: usize) -> Result<f64, EvaluationError> {
+    let all = bins_equal_mass(p, y, bins)?;
+    let term = |bin: &Count| {
+        let (rate, n) = (bin.rate(), bin.n as f64);
+        n * ((bin.mean() - rate).powi(2) - rate * (1.0 - rate) / (n - 1.0))
+    };
+    let used: Vec<&Count> = all.iter().filter(|bin| bin.n > 1).collect();
+    let rows: usize = used.iter().map(|bin| bin.n).sum();
+    Ok(if rows == 0 { 0.0 } else { used.into_iter().map(term).sum::<f64>() / rows as f64 })
+}
+
 /// Bins of (nearly) equal numbers of rows, lowest probabilities first, with intervals.
 ///
 /// Rows are sorted and cut into `bins` parts, the first ones one row longer when the division leaves
@@ -73,6 +95,10 @@ pub fn reliability_equal_mass(
     for (i, count) in counts.iter().enumerate() {
         let upper = counts.get(i + 1).map_or(1.0, |next| 0.5 * (count.max + next.min));
         let (interval_lower, interval_upper) = clopper_pearson(count.positives, count.n, BIN_LEVEL)?;
+        let forecast = PoissonBinomial::new(&count.probabilities);
+        let tail = (1.0 - BIN_LEVEL) / 2.0;
+        let [consistent_lower, consistent_upper] =
+            [tail, 1.0 - tail].map(|q| forecast.quantile(q) as f64 / count.n as f64);
         out.push(ReliabilityBin {
             lower,
             upper,
@@ -81,6 +107,8 @@ pub fn reliability_equal_mass(
             n: count.n,
             interval_lower,
             interval_upper,
+            consistent_lower,
+            consistent_upper,
         });
         lower = upper;
     }
@@ -88,8 +116,9 @@ pub fn reliability_equal_mass(
 }
 
 /// What is added up for a bin.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Count {
+    probabilities: Vec<f64>,
     n: usize,
     positives: usize,
     sum: f64,
@@ -100,6 +129,7 @@ struct Count {
 impl Count {
     fn add(&mut self, p: f64, y: bool) {
         (self.min, self.max) = if self.n == 0 { (p, p) } else { (self.min.min(p), self.max.max(p)) };
+        self.probabilities.push(p);
         self.n += 1;
         self.positives += usize::from(y);
         self.sum += p;
@@ -174,6 +204,27 @@ mod tests {
         let y = labels_a();
         assert_close(ece_equal_width(&SCORES_A, &y, 5).unwrap(), 0.1706652, 1e-12);
         assert_close(ece_equal_mass(&SCORES_A, &y, 5).unwrap(), 0.1908278, 1e-12);
+    }
+
+    #[test]
+    fn the_debiased_error_agrees_with_the_reference() {
+        assert_close(debiased_squared_ece(&SCORES_A, &labels_a(), 5).unwrap(), 0.012219719360333333, 1e-12);
+        assert_eq!(debiased_squared_ece(&[0.3], &[true], 5), Ok(0.0));
+    }
+
+    #[test]
+    fn consistency_bands_agree_with_the_reference() {
+        // Bins of equal width there: rows per bin 4, 4, 4, 5, 3; here each is measured by itself.
+        let expected = [(4, 0.0, 0.5), (4, 0.0, 0.75), (4, 0.0, 1.0), (5, 0.2, 1.0), (3, 1.0 / 3.0, 1.0)];
+        for (i, (n, lower, upper)) in expected.into_iter().enumerate() {
+            let inside = |s: &f64| bin_of_width(*s, 5) == i;
+            let (p, y): (Vec<f64>, Vec<bool>) =
+                SCORES_A.iter().copied().zip(labels_a()).filter(|(s, _)| inside(s)).unzip();
+            let bin = reliability_equal_mass(&p, &y, 1).unwrap()[0];
+            assert_eq!(bin.n, n);
+            assert_close(bin.consistent_lower, lower, 1e-12);
+            assert_close(bin.consistent_upper, upper, 1e-12);
+        }
     }
 
     #[test]

@@ -4,6 +4,9 @@
 use crate::EvaluationError;
 use crate::error::{check_finite, check_lengths, check_scores, check_unit};
 
+/// Means that differ by less than this are equal: summing in another order changes more than that.
+const ROUNDING: f64 = 1e-12;
+
 /// What each model did on each row.
 #[derive(Debug, Clone, Copy)]
 pub struct Outcomes<'a> {
@@ -97,6 +100,48 @@ pub fn sweep(scores: &[f64], outcomes: &Outcomes<'_>) -> Result<Vec<RoutingPoint
     Ok(points)
 }
 
+/// The corners of the upper concave hull of (cost, quality), cost and quality rising: the choices that
+/// no mixture of others beats.
+pub fn pareto_hull(points: &[RoutingPoint]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..points.len()).collect();
+    let key = |i: usize| (points[i].cost, points[i].quality);
+    order.sort_by(|a, b| key(*a).0.total_cmp(&key(*b).0).then(key(*b).1.total_cmp(&key(*a).1)));
+    let mut corners: Vec<usize> = Vec::new();
+    for i in order {
+        if corners.last().is_some_and(|last| points[i].quality <= points[*last].quality + ROUNDING) {
+            continue;
+        }
+        while let [.., a, b] = corners[..] {
+            let ((x0, y0), (x1, y1), (x2, y2)) = (key(a), key(b), key(i));
+            if (y1 - y0) * (x2 - x0) > (y2 - y0) * (x1 - x0) {
+                break;
+            }
+            corners.pop();
+        }
+        corners.push(i);
+    }
+    corners
+}
+
+/// RouterBench's AIQ (Hu et al. 2024): the area under the hull of quality over cost, divided by the width of
+/// the cost range; the mean quality over all budgets. `None` when every choice costs the same.
+pub fn aiq(points: &[RoutingPoint]) -> Option<f64> {
+    let corners = pareto_hull(points);
+    let most = points.iter().map(|p| p.cost).fold(f64::NEG_INFINITY, f64::max);
+    let (first, last) = (points[*corners.first()?], points[*corners.last()?]);
+    let width = most - first.cost;
+    if width <= ROUNDING {
+        return None;
+    }
+    let trapezoid = |w: &[usize]| {
+        let (a, b) = (points[w[0]], points[w[1]]);
+        0.5 * (b.cost - a.cost) * (a.quality + b.quality)
+    };
+    // Beyond the last corner money buys nothing.
+    let area = corners.windows(2).map(trapezoid).sum::<f64>() + (most - last.cost) * last.quality;
+    Some(area / width)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +169,22 @@ mod tests {
         }
         // Row 10 is lost by both: keeping it on weak is no mistake.
         assert_eq!((points[0].cheap_and_wrong_rate, points[20].cheap_and_wrong_rate), (0.3, 0.0));
+    }
+
+    #[test]
+    fn aiq_is_the_area_under_the_hull() {
+        let point = |cost, quality| RoutingPoint {
+            threshold: 0.5,
+            strong_call_rate: 0.5,
+            quality,
+            cheap_and_wrong_rate: 0.0,
+            cost,
+        };
+        // The dent at cost 2 and the dear end that buys nothing do not count.
+        let points = [point(1.0, 0.5), point(2.0, 0.55), point(3.0, 0.9), point(5.0, 0.8)];
+        assert_eq!(pareto_hull(&points), [0, 2]);
+        assert_close(aiq(&points).unwrap(), (2.0 * 0.7 + 2.0 * 0.9) / 4.0, 1e-12);
+        assert_eq!(aiq(&points[..1]), None);
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! A threshold for an objective, by an exact sweep over a labelled sample: no grid, every threshold
 //! that tells rows apart is looked at once.
 
-use evaluation::{Outcomes, RoutingPoint, sweep};
+use evaluation::{Outcomes, RoutingPoint, pareto_hull, sweep};
 use types::{Threshold, WinProbability};
 
 use crate::{Certificate, Certified, RandomisedThreshold, SelectError, certify, labels_for_certificate};
@@ -185,29 +185,6 @@ fn at_rate(points: &[RoutingPoint], rate: f64) -> RandomisedThreshold {
     mixture(points, a, b, (rate - low) / (high - low))
 }
 
-/// The corners of the upper concave hull of (cost, quality), cost and quality rising: the choices that
-/// no mixture of others beats.
-fn hull(points: &[RoutingPoint]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..points.len()).collect();
-    let key = |i: usize| (points[i].cost, points[i].quality);
-    order.sort_by(|a, b| key(*a).0.total_cmp(&key(*b).0).then(key(*b).1.total_cmp(&key(*a).1)));
-    let mut corners: Vec<usize> = Vec::new();
-    for i in order {
-        if corners.last().is_some_and(|last| points[i].quality <= points[*last].quality + ROUNDING) {
-            continue;
-        }
-        while let [.., a, b] = corners[..] {
-            let ((x0, y0), (x1, y1), (x2, y2)) = (key(a), key(b), key(i));
-            if (y1 - y0) * (x2 - x0) > (y2 - y0) * (x1 - x0) {
-                break;
-            }
-            corners.pop();
-        }
-        corners.push(i);
-    }
-    corners
-}
-
 fn best_quality(points: &[RoutingPoint]) -> f64 {
     points.iter().map(|p| p.quality).fold(f64::NEG_INFINITY, f64::max)
 }
@@ -219,7 +196,7 @@ fn between(points: &[RoutingPoint], cheap: usize, dear: usize, share: f64) -> Ra
 }
 
 fn at_quality(points: &[RoutingPoint], wanted: f64) -> Result<RandomisedThreshold, SelectError> {
-    let corners = hull(points);
+    let corners = pareto_hull(points);
     let reached = corners.partition_point(|i| points[*i].quality < wanted - ROUNDING);
     let Some(dear) = corners.get(reached) else {
         return Err(SelectError::QualityOutOfReach { wanted, best: best_quality(points) });
@@ -230,7 +207,7 @@ fn at_quality(points: &[RoutingPoint], wanted: f64) -> Result<RandomisedThreshol
 }
 
 fn at_cost(points: &[RoutingPoint], budget: f64) -> Result<RandomisedThreshold, SelectError> {
-    let corners = hull(points);
+    let corners = pareto_hull(points);
     let afforded = corners.partition_point(|i| points[*i].cost <= budget + ROUNDING * budget.abs());
     let Some(cheap) = afforded.checked_sub(1).map(|i| corners[i]) else {
         return Err(SelectError::BudgetTooSmall { budget, least: points[corners[0]].cost });
