@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use economics::{CacheUse, Call, EconomicsError, Price};
+use economics::{CacheUse, Call, EconomicsError, Price, Upkeep};
 use jiff::civil::Date;
 use serde::Deserialize;
 use thiserror::Error;
@@ -63,6 +63,17 @@ struct PricesRecord {
     valid_on: Date,
     call: CallRecord,
     models: BTreeMap<String, ModelRecord>,
+    #[serde(default)]
+    upkeep: Option<UpkeepRecord>,
+}
+
+/// What routing itself costs.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpkeepRecord {
+    monthly_usd: f64,
+    setup_usd: f64,
+    router_usd_per_request: f64,
 }
 
 /// A typical call, in tokens of one reference tokenizer.
@@ -187,6 +198,12 @@ impl Prices {
             weak_usd: self.call_usd(pair.weak(), 1.0)?,
             strong_usd: self.call_usd(pair.strong(), 1.0)?,
         })
+    }
+
+    /// What routing itself costs, fixed and for each request, where the file says so.
+    pub fn upkeep(&self) -> Option<(Upkeep, f64)> {
+        let UpkeepRecord { monthly_usd, setup_usd, router_usd_per_request } = self.record.upkeep?;
+        Some((Upkeep { monthly_usd, setup_usd }, router_usd_per_request))
     }
 
     /// Seconds a call of the model takes, as the file has it.

@@ -17,7 +17,7 @@ mod venn_abers;
 pub use beta::BetaCalibration;
 pub use error::CalibrationError;
 pub use map::{Calibrated, Calibrator, Fit, ISOTONIC_FROM, Map, Method, PLATT_UP_TO};
-pub use monotone::PiecewiseLinear;
+pub use monotone::{PiecewiseLinear, isotonic_regression};
 pub use platt::{PlattFit, PlattScaling};
 pub use sample::{MIN_ROWS, Sample};
 pub use slices::{SliceOffsets, SliceRow};

@@ -51,6 +51,29 @@ pub(crate) fn pool_adjacent_violators(pools: &[Pool]) -> Vec<Block> {
     stack
 }
 
+/// Isotonic regression of labels on `x`: the fitted value of each row, ties pooled, nothing cut. For measuring
+/// forecasts by what their own ranking could say; for serving see [`PiecewiseLinear::isotonic`].
+///
+/// `x` holds no NaN and is as long as `labels`; rows beyond the shorter one are left out.
+pub fn isotonic_regression(x: &[f64], labels: &[bool]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..x.len().min(labels.len())).collect();
+    order.sort_unstable_by(|a, b| x[*a].total_cmp(&x[*b]));
+    let pool = |run: &[usize]| Pool {
+        logit: x[run[0]],
+        weight: run.len() as f64,
+        positive: run.iter().filter(|row| labels[**row]).count() as f64,
+    };
+    let pools: Vec<Pool> = order.chunk_by(|a, b| x[*a] == x[*b]).map(pool).collect();
+    let blocks = pool_adjacent_violators(&pools);
+    let mut values = vec![0.0; order.len()];
+    let mut block = blocks.iter().peekable();
+    for row in order {
+        while block.next_if(|b| b.high < x[row]).is_some() {}
+        values[row] = block.peek().map_or(f64::NAN, |b| b.mean());
+    }
+    values
+}
+
 /// A map that is linear between knots, level beyond them, and never certain: values are cut to
 /// `[1/(n+2), (n+1)/(n+2)]` for n rows, because no number of rows proves a probability of 0 or 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,6 +178,15 @@ mod tests {
         // Twelve rows prove nothing beyond 13/14.
         assert_close(map.probability(1.0), 13.0 / 14.0, 1e-12);
         assert_close(map.probability(0.0), 1.0 / 14.0, 1e-12);
+    }
+
+    #[test]
+    fn fitted_values_are_the_blocks() {
+        let x = [0.4, 0.1, 0.2, 0.2, 0.9];
+        let found = isotonic_regression(&x, &[false, false, true, false, true]);
+        for (found, expected) in found.into_iter().zip([1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0, 1.0]) {
+            assert_close(found, expected, 1e-12);
+        }
     }
 
     #[test]
