@@ -8,6 +8,7 @@ pub mod measure;
 pub mod operating_point;
 pub mod pipeline;
 pub mod prices;
+pub mod report;
 
 pub use classifier::NetworkConfig;
 

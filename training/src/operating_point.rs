@@ -35,11 +35,35 @@ pub struct Rows {
     pub groups: Vec<String>,
     /// Tags of each row.
     pub slices: Vec<Vec<String>>,
+    /// Which example each row is.
+    pub examples: Vec<usize>,
 }
 
 impl Rows {
-    /// Scores and calibrates the rows that say something about the pair.
+    /// Scores and calibrates the rows that say something about the pair, on every core.
     pub fn new(
+        classifier: &Classifier,
+        calibrator: &PairCalibrator,
+        examples: &[Example],
+        rows: &[usize],
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let size = rows.len().div_ceil(cores).max(1);
+        let mut found = Self::default();
+        std::thread::scope(|scope| {
+            let score = |part| scope.spawn(move || Self::score(classifier, calibrator, examples, part));
+            let parts: Vec<_> = rows.chunks(size).map(score).collect();
+            for part in parts {
+                match part.join() {
+                    Ok(part) => found.extend(part),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        });
+        found
+    }
+
+    fn score(
         classifier: &Classifier,
         calibrator: &PairCalibrator,
         examples: &[Example],
@@ -47,7 +71,8 @@ impl Rows {
     ) -> Self {
         let mut scratch = classifier.scratch();
         let mut found = Self::default();
-        for example in rows.iter().map(|row| &examples[*row]) {
+        for row in rows {
+            let example = &examples[*row];
             let Some((weak, strong)) = pair_scores(example, &calibrator.pair) else { continue };
             classifier.read(&example.query, &mut scratch);
             let Some(score) = classifier.win_score(&scratch, &calibrator.pair) else { continue };
@@ -57,8 +82,18 @@ impl Rows {
             found.strong.push(strong);
             found.groups.push(example.group.clone().unwrap_or_else(|| example.id.clone()));
             found.slices.push(example.slices.clone());
+            found.examples.push(*row);
         }
         found
+    }
+
+    fn extend(&mut self, more: Self) {
+        self.probabilities.extend(more.probabilities);
+        self.weak.extend(more.weak);
+        self.strong.extend(more.strong);
+        self.groups.extend(more.groups);
+        self.slices.extend(more.slices);
+        self.examples.extend(more.examples);
     }
 
     /// Number of rows.

@@ -1,29 +1,72 @@
 //! `training evaluate`: an artifact measured on labelled data it has not seen.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use artifact::Artifact;
+use artifact::{Artifact, PairCalibrator};
 use clap::Args;
 use classifier::Backend;
+use corpus::Example;
+use evaluation::auroc;
+use evaluation::routing::full_sweep;
+use policy::RandomisedThreshold;
+use types::{ModelName, ModelPair, Threshold};
 
-use super::{DataArgs, Loaded, PairArgs};
-use crate::calibrate::label;
+use super::{DataArgs, Loaded, PairArgs, untouched};
+use crate::calibrate::{label, pair_scores};
 use crate::measure::{prompt_length, ranking};
+use crate::operating_point::Rows;
+use crate::prices::Prices;
+use crate::report::{Input, Report, Swap, Volume, lines, page};
 
-/// Rank labelled data by an artifact's win probability.
+/// Pairs of the pair-swap table at most, those with the most rows first.
+const MOST_SWAPS: usize = 12;
+
+/// Rows that a pair of the pair-swap table has at least.
+const LEAST_SWAP_ROWS: usize = 100;
+
+/// Measure an artifact on labelled data and say whether routing pays.
 ///
-/// The data may compare other models than the artifact's (zero-shot): then only the ranking is
-/// measured, since the probabilities speak of the artifact's own pair.
+/// Writes report.json and report.html. Use rows that took no part in training; on the data the artifact
+/// was trained on, its test split is used. The data may also compare other models than the artifact's
+/// (zero-shot): then only the ranking is measured, since the probabilities speak of the artifact's own pair.
 #[derive(Debug, Clone, Args)]
 pub struct EvaluateArgs {
     /// Folder of the artifact.
-    #[arg(long, short = 'a', default_value = "models/default")]
+    #[arg(long, short = 'a', default_value = "models/default", value_name = "FOLDER")]
     artifact: PathBuf,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     pairs: PairArgs,
+    /// Folder for report.json and report.html.
+    #[arg(long, short = 'o', default_value = "report", value_name = "FOLDER")]
+    out: PathBuf,
+    /// The operating point of the headline.
+    #[arg(long, default_value = "default")]
+    operating_point: String,
+    /// What the models cost, and what routing itself costs.
+    #[arg(long, value_name = "FILE")]
+    prices: Option<PathBuf>,
+    /// Traffic, for the verdict.
+    #[arg(long, value_name = "N")]
+    requests_per_month: Option<f64>,
+    /// What a correct answer is worth, for the verdict.
+    #[arg(long, value_name = "USD")]
+    value_per_correct_usd: Option<f64>,
+    /// Share of strong's quality that routing must keep.
+    #[arg(long, default_value_t = 0.95)]
+    quality_floor: f64,
+    /// Bound of the cheap-and-wrong rate whose certificate the verdict asks for.
+    #[arg(long, default_value_t = 0.05)]
+    max_cheap_and_wrong: f64,
+    /// Its confidence.
+    #[arg(long, default_value_t = 0.9)]
+    confidence: f64,
+    /// Seed of the bootstrap.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Where to compute.
     #[arg(long, default_value = "flex")]
     backend: Backend,
@@ -33,45 +76,182 @@ impl EvaluateArgs {
     /// Runs the command.
     ///
     /// # Errors
-    /// When the artifact or the data is refused, or a figure is undefined on it.
+    /// When the artifact, the data or the prices are refused, or a figure is undefined on the rows.
     pub fn run(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
         let artifact = Artifact::load(&self.artifact, self.backend)?;
-        let Loaded { mut examples, simulated, .. } = self.data.load(say)?;
-        let pairs = self.pairs.pairs(simulated)?;
-        let pair = pairs.first().context("no pair")?;
-        examples.retain(|e| label(e, pair).is_some());
-        if examples.is_empty() {
+        let loaded = self.data.load(say)?;
+        let pair = self.pairs.of(&artifact)?;
+        match artifact.calibrators().iter().find(|c| c.pair == pair) {
+            Some(calibrator) => {
+                let report = self.report(&artifact, calibrator, loaded, say)?;
+                for line in lines(&report) {
+                    say(&line);
+                }
+                write(&report, &self.out)?;
+                say(&format!("wrote report.json and report.html to {}", self.out.display()));
+                Ok(())
+            }
+            None => zero_shot(&artifact, &pair, loaded, say),
+        }
+    }
+
+    fn report(
+        &self,
+        artifact: &Artifact,
+        calibrator: &PairCalibrator,
+        loaded: Loaded,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Report> {
+        let Loaded { mut examples, sources, simulated } = loaded;
+        corpus::group_duplicates(&mut examples);
+        let pair = &calibrator.pair;
+        let fingerprint = corpus::fingerprint(&examples);
+        let (_, rows) = untouched(artifact, &examples, &fingerprint, say)?;
+        let found = Rows::new(artifact.classifier(), calibrator, &examples, &rows);
+        if found.is_empty() {
             bail!("no row has outcomes of both {} and {}", pair.strong(), pair.weak());
         }
-        let own = artifact.calibrators().iter().find(|c| c.pair == *pair);
-        let scored_as = own.or_else(|| artifact.calibrators().first()).context("no calibrator")?;
-        if own.is_none() {
-            say(&format!(
-                "zero-shot: {pair} is unknown to {}, rows are ranked by its probability for {}",
-                artifact.manifest().name,
-                scored_as.pair
-            ));
-        }
-        let mut scratch = artifact.classifier().scratch();
-        let mut probability = |e: &corpus::Example| {
-            artifact.classifier().read(&e.query, &mut scratch);
-            let slices = e.slices.iter().map(String::as_str);
-            let calibrated = artifact.calibrated(&scratch, scored_as, slices);
-            calibrated.map_or(f64::NAN, |c| c.win_probability.get())
+        let lengths: Vec<f64> = found.examples.iter().map(|r| prompt_length(&examples[*r].query)).collect();
+        let prices = self.prices.as_deref().map(Prices::read).transpose()?;
+        let volume = Volume {
+            requests_per_day: self.requests_per_month.map(|n| n / 30.0),
+            value_per_correct_usd: self.value_per_correct_usd,
+            upkeep: prices.as_ref().and_then(Prices::upkeep),
         };
-        let probabilities: Vec<f64> = examples.iter().map(&mut probability).collect();
-        let lengths: Vec<f64> = examples.iter().map(|e| prompt_length(&e.query)).collect();
-        let rows: Vec<&corpus::Example> = examples.iter().collect();
-        for (scorer, scores) in [("classifier", &probabilities), ("prompt length", &lengths)] {
-            let figures = ranking(scores, &rows, pair, 1)?;
-            let shown = |name: &str| {
-                figures.get(name).map_or("undefined: no gap to recover".to_owned(), |f| {
-                    format!("{:.4} [{:.4}, {:.4}]", f.value, f.lower, f.upper)
-                })
-            };
-            let (auroc, apgr) = (shown("auroc"), shown("apgr"));
-            say(&format!("{scorer:<14} n {:>6}  AUROC {auroc}  APGR {apgr}", scores.len()));
-        }
-        Ok(())
+        Report::build(Input {
+            artifact: format!("{} {}", artifact.manifest().name, artifact.manifest().version),
+            pair: pair.to_string(),
+            sources,
+            data: fingerprint,
+            simulated,
+            lengths: &lengths,
+            best_single: best_single(&found, &examples),
+            swaps: swaps(&found, &examples, pair),
+            point: self.point(artifact, pair)?,
+            cost: prices.as_ref().map(|p| p.pair(pair)).transpose()?,
+            volume,
+            quality_floor: self.quality_floor,
+            certificate: (self.max_cheap_and_wrong, 1.0 - self.confidence),
+            seed: self.seed,
+            rows: &found,
+        })
     }
+
+    fn point(&self, artifact: &Artifact, pair: &ModelPair) -> Result<(String, RandomisedThreshold)> {
+        let points = &artifact.manifest().operating_points;
+        let point = points.get(&self.operating_point).and_then(|by| by.get(&pair.to_string()));
+        let point =
+            point.with_context(|| format!("no operating point {:?} of {pair}", self.operating_point))?;
+        let (low, high) = (Threshold::new(point.low)?, Threshold::new(point.high)?);
+        let threshold = RandomisedThreshold::new(low, high, point.probability_of_low)?;
+        Ok((format!("{} ({})", self.operating_point, point.objective), threshold))
+    }
+}
+
+fn write(report: &Report, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let json = serde_json::to_vec_pretty(report)?;
+    for (name, bytes) in [("report.json", json), ("report.html", page(report).into_bytes())] {
+        let file = folder.join(name);
+        std::fs::write(&file, bytes).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// The model with the best mean score among those that answered every row.
+fn best_single(rows: &Rows, examples: &[Example]) -> Option<(String, f64)> {
+    let mut sums: BTreeMap<&ModelName, (usize, f64)> = BTreeMap::new();
+    for (model, score) in rows.examples.iter().flat_map(|r| &examples[*r].evidence.outcomes) {
+        let sum = sums.entry(model).or_default();
+        *sum = (sum.0 + 1, sum.1 + score);
+    }
+    let whole = sums.into_iter().filter(|(_, (n, _))| *n == rows.len());
+    let best = whole.max_by(|a, b| a.1.1.total_cmp(&b.1.1))?;
+    Some((best.0.as_str().to_owned(), best.1.1 / rows.len() as f64))
+}
+
+/// How the same probability ranks other pairs of the data.
+fn swaps(rows: &Rows, examples: &[Example], own: &ModelPair) -> Vec<Swap> {
+    let mut answered: BTreeMap<&ModelName, usize> = BTreeMap::new();
+    for model in rows.examples.iter().flat_map(|r| examples[*r].evidence.outcomes.keys()) {
+        *answered.entry(model).or_default() += 1;
+    }
+    let mut models: Vec<(&ModelName, usize)> = answered.into_iter().collect();
+    models.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    models.truncate(8);
+    let mut found = Vec::new();
+    for (i, (a, _)) in models.iter().enumerate() {
+        for (b, _) in &models[i + 1..] {
+            let Ok(pair) = ModelPair::new((*a).clone(), (*b).clone()) else { continue };
+            found.extend(swap(rows, examples, &pair, own));
+        }
+    }
+    found.sort_by(|a, b| b.rows.cmp(&a.rows).then(a.pair.cmp(&b.pair)));
+    found.truncate(MOST_SWAPS);
+    found
+}
+
+/// The pair the right way round: the model that is better on average is strong.
+fn swap(rows: &Rows, examples: &[Example], pair: &ModelPair, own: &ModelPair) -> Option<Swap> {
+    let both: Vec<(f64, (f64, f64))> = rows
+        .examples
+        .iter()
+        .zip(&rows.probabilities)
+        .filter_map(|(r, p)| Some((p.get(), pair_scores(&examples[*r], pair)?)))
+        .collect();
+    if both.len() < LEAST_SWAP_ROWS {
+        return None;
+    }
+    let ahead: f64 = both.iter().map(|(_, (weak, strong))| strong - weak).sum();
+    if ahead < 0.0 {
+        let turned = ModelPair::new(pair.weak().clone(), pair.strong().clone()).ok()?;
+        return swap(rows, examples, &turned, own);
+    }
+    if pair == own {
+        return None;
+    }
+    let (scores, outcomes): (Vec<f64>, Vec<(f64, f64)>) = both.into_iter().unzip();
+    let (weak, strong): (Vec<f64>, Vec<f64>) = outcomes.into_iter().unzip();
+    let labels: Vec<bool> = strong.iter().zip(&weak).map(|(s, w)| s > w).collect();
+    Some(Swap {
+        pair: pair.to_string(),
+        rows: scores.len(),
+        auroc: auroc(&scores, &labels).ok()?,
+        apgr: full_sweep(&scores, &weak, &strong).ok().map(|c| c.apgr()),
+    })
+}
+
+/// Ranks the outcomes of a pair the artifact has no calibrator for by the probability of its default pair.
+fn zero_shot(artifact: &Artifact, pair: &ModelPair, loaded: Loaded, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let mut examples = loaded.examples;
+    examples.retain(|e| label(e, pair).is_some());
+    if examples.is_empty() {
+        bail!("no row has outcomes of both {} and {}", pair.strong(), pair.weak());
+    }
+    let scored_as = artifact.calibrators().first().context("no calibrator")?;
+    say(&format!(
+        "zero-shot: {pair} is unknown to {}, rows are ranked by its probability for {}",
+        artifact.manifest().name,
+        scored_as.pair
+    ));
+    let mut scratch = artifact.classifier().scratch();
+    let mut probability = |e: &Example| {
+        artifact.classifier().read(&e.query, &mut scratch);
+        let calibrated = artifact.calibrated(&scratch, scored_as, []);
+        calibrated.map_or(f64::NAN, |c| c.win_probability.get())
+    };
+    let probabilities: Vec<f64> = examples.iter().map(&mut probability).collect();
+    let lengths: Vec<f64> = examples.iter().map(|e| prompt_length(&e.query)).collect();
+    let rows: Vec<&Example> = examples.iter().collect();
+    for (scorer, scores) in [("classifier", &probabilities), ("prompt length", &lengths)] {
+        let figures = ranking(scores, &rows, pair, 1)?;
+        let shown = |name: &str| {
+            figures.get(name).map_or("undefined: no gap to recover".to_owned(), |f| {
+                format!("{:.4} [{:.4}, {:.4}]", f.value, f.lower, f.upper)
+            })
+        };
+        let (auroc, apgr) = (shown("auroc"), shown("apgr"));
+        say(&format!("{scorer:<14} n {:>6}  AUROC {auroc}  APGR {apgr}", scores.len()));
+    }
+    Ok(())
 }

@@ -8,7 +8,8 @@ pub mod threshold;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use artifact::Artifact;
 use calibration::Method;
 use clap::Args;
 use corpus::{Corpus, Example, ReadOptions, starter};
@@ -163,6 +164,14 @@ impl PairArgs {
         self.named()
     }
 
+    /// The pair asked for, or the artifact's default.
+    ///
+    /// # Errors
+    /// When a pair is incomplete or names one model twice.
+    pub fn of(&self, artifact: &Artifact) -> Result<ModelPair> {
+        Ok(self.named()?.into_iter().next().unwrap_or_else(|| artifact.default_pair().clone()))
+    }
+
     /// The pairs asked for; none when none is.
     ///
     /// # Errors
@@ -174,6 +183,27 @@ impl PairArgs {
         let pair = |(s, w): (&String, &String)| Ok(ModelPair::new(ModelName::new(s)?, ModelName::new(w)?)?);
         self.strong.iter().zip(&self.weak).map(pair).collect()
     }
+}
+
+/// Rows that took no part in training: all of new data, the test split of the data trained on.
+fn untouched(
+    artifact: &Artifact,
+    examples: &[Example],
+    fingerprint: &str,
+    say: &mut dyn FnMut(&str),
+) -> Result<(String, Vec<usize>)> {
+    let manifest = artifact.manifest();
+    if manifest.data.fingerprint != fingerprint {
+        return Ok(("all".to_owned(), (0..examples.len()).collect()));
+    }
+    let seed = manifest.training["fit"]["seed"].as_u64();
+    let seed = seed.context("the manifest does not say with which seed the data was split")?;
+    let split = corpus::split_by_group(examples, crate::pipeline::FRACTIONS, seed);
+    say(&format!(
+        "this is the data the artifact was trained on: its {} test rows are used, which took no part in it",
+        split.test.len()
+    ));
+    Ok(("test".to_owned(), split.test))
 }
 
 /// Large over small, the pair whose truth is known, then large over medium.

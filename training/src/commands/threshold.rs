@@ -10,7 +10,7 @@ use classifier::Backend;
 use policy::{Certificate, Objective, Risk};
 use types::{ModelPair, Threshold};
 
-use super::{DataArgs, Loaded, PairArgs};
+use super::{DataArgs, Loaded, PairArgs, untouched};
 use crate::card::refresh;
 use crate::operating_point::{Origin, Rows, operating_point};
 use crate::prices::Prices;
@@ -113,11 +113,11 @@ impl ThresholdArgs {
         let prices = self.prices.as_deref().map(Prices::read).transpose()?;
         let Loaded { mut examples, .. } = self.data.load(say)?;
         corpus::group_duplicates(&mut examples);
-        let pair = self.pair(&artifact)?;
+        let pair = self.pairs.of(&artifact)?;
         let calibrator = artifact.calibrators().iter().find(|c| c.pair == pair);
         let calibrator = calibrator.with_context(|| format!("{pair} has no calibrator in this artifact"))?;
         let fingerprint = corpus::fingerprint(&examples);
-        let (split, rows) = self.untouched(&artifact, &examples, &fingerprint, say)?;
+        let (split, rows) = untouched(&artifact, &examples, &fingerprint, say)?;
         let rows = Rows::new(artifact.classifier(), calibrator, &examples, &rows);
         if rows.is_empty() {
             bail!("no row has outcomes of both {} and {}", pair.strong(), pair.weak());
@@ -145,34 +145,6 @@ impl ThresholdArgs {
         draft.write(&self.artifact, |manifest| refresh(manifest, artifact.calibrators(), &self.artifact))?;
         say(&format!("wrote operating point {} into {}", self.name, self.artifact.display()));
         Ok(())
-    }
-
-    fn pair(&self, artifact: &Artifact) -> Result<ModelPair> {
-        // The artifact knows its pair: naming one is for artifacts of several.
-        let named = self.pairs.named()?;
-        Ok(named.into_iter().next().unwrap_or_else(|| artifact.default_pair().clone()))
-    }
-
-    /// Rows that took no part in training: all of new data, the test split of the data trained on.
-    fn untouched(
-        &self,
-        artifact: &Artifact,
-        examples: &[corpus::Example],
-        fingerprint: &str,
-        say: &mut dyn FnMut(&str),
-    ) -> Result<(String, Vec<usize>)> {
-        let manifest = artifact.manifest();
-        if manifest.data.fingerprint != fingerprint {
-            return Ok(("all".to_owned(), (0..examples.len()).collect()));
-        }
-        let seed = manifest.training["fit"]["seed"].as_u64();
-        let seed = seed.context("the manifest does not say with which seed the data was split")?;
-        let split = corpus::split_by_group(examples, crate::pipeline::FRACTIONS, seed);
-        say(&format!(
-            "this is the data the artifact was trained on: its {} test rows are used, which took no part in it",
-            split.test.len()
-        ));
-        Ok(("test".to_owned(), split.test))
     }
 }
 

@@ -1,0 +1,264 @@
+//! The report as one page of HTML that needs nothing else: light and dark, phone and paper.
+
+use std::fmt::Write;
+
+use artifact::Interval;
+
+use super::plot::Plot;
+use super::{CurvePoint, Report};
+
+const STYLE: &str = "
+:root { color-scheme: light dark; --fg:#1b1f24; --bg:#fff; --soft:#5b6570; --line:#d7dce2; --a:#1f6feb; --b:#c2410c; --c:#15803d; --card:#f5f7f9 }
+@media (prefers-color-scheme: dark) { :root { --fg:#e6e9ed; --bg:#14171b; --soft:#9aa4af; --line:#333a42; --a:#6ea8fe; --b:#fb923c; --c:#4ade80; --card:#1d2227 } }
+* { box-sizing: border-box }
+body { margin: 0 auto; padding: 1.2rem; max-width: 62rem; font: 16px/1.5 system-ui, sans-serif; color: var(--fg); background: var(--bg) }
+h1 { font-size: 1.5rem; margin: 0 0 .2rem } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
+p { margin: .3rem 0 } .soft { color: var(--soft) } code { overflow-wrap: anywhere }
+.verdict { background: var(--card); border-left: .4rem solid var(--c); padding: 1rem; margin: 1rem 0; border-radius: .3rem }
+.verdict.no { border-color: #dc2626 } .verdict.not_yet { border-color: #d97706 }
+.verdict strong { font-size: 1.3rem } .verdict li { margin: .25rem 0 } .verdict ul { padding-left: 1.2rem; margin: .6rem 0 0 }
+.scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
+th, td { padding: .25rem .7rem .25rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
+th:first-child, td:first-child { text-align: left }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 1rem }
+figure { margin: 0; break-inside: avoid } figcaption { font-size: .85rem; color: var(--soft) }
+svg { width: 100%; height: auto } svg text { font-size: 11px; fill: var(--soft) }
+.grid { stroke: var(--line); stroke-width: 1 } .line { fill: none; stroke-width: 2 } .band { opacity: .18; stroke: none }
+.a { stroke: var(--a) } .b { stroke: var(--b) } .c { stroke: var(--c) } .d { stroke: var(--soft) }
+.band.a, .mark.a { fill: var(--a) } .mark.b { fill: var(--b) } .mark.c { fill: var(--c) } .band.d, .mark.d { fill: var(--soft) }
+.line.d { stroke-dasharray: 4 4; stroke-width: 1.5 }
+.legend { font-size: .8rem } .key { margin-right: .9rem } .key::before { content: '■ ' }
+.key.a::before { color: var(--a) } .key.b::before { color: var(--b) } .key.c::before { color: var(--c) } .key.d::before { color: var(--soft) }
+@media print { body { max-width: none; font-size: 11pt } h2 { break-after: avoid } }
+";
+
+/// The page.
+pub fn page(report: &Report) -> String {
+    let mut html = String::new();
+    let _ = write!(
+        html,
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>\
+         <meta name='viewport' content='width=device-width, initial-scale=1'>\
+         <title>{0}: should you route?</title><style>{STYLE}</style></head><body>\
+         <h1>Should you route?</h1><p class='soft'>{0} for {1}, {2} rows in {3} groups of {4}; strong strictly \
+         better on {5:.1} % of them; data <code>{6}</code></p>",
+        escape(&report.artifact),
+        escape(&report.pair),
+        report.rows,
+        report.groups,
+        escape(&report.sources.join(", ")),
+        100.0 * report.base_rate,
+        short(&report.data),
+    );
+    if report.simulated {
+        let _ = write!(html, "<p><em>These outcomes are {}.</em></p>", escape(corpus::starter::DISCLAIMER));
+    }
+    verdict(report, &mut html);
+    let _ = write!(
+        html,
+        "<p>At operating point <code>{}</code>: <b>{}</b>.</p><p class='soft'>Brackets are 95 % intervals, bootstrap \
+         by group unless said otherwise.</p><h2>Curves</h2><div class='plots'>",
+        escape(&report.headline.operating_point),
+        escape(&report.headline.sentence),
+    );
+    html.push_str(&quality_cost(report));
+    html.push_str(&reliability(report));
+    html.push_str(&cheap_and_wrong(report));
+    html.push_str(&buckets(report));
+    html.push_str("</div>");
+    tables(report, &mut html);
+    html.push_str("</body></html>\n");
+    html
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('\'', "&#39;")
+        .replace('"', "&quot;")
+}
+
+fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}
+
+fn shown(f: &Interval) -> String {
+    format!("{:.4} [{:.4}, {:.4}]", f.value, f.lower, f.upper)
+}
+
+fn verdict(report: &Report, html: &mut String) {
+    let answer = report.verdict.answer;
+    let class = answer.as_str().replace(' ', "_");
+    let _ = write!(
+        html,
+        "<section class='verdict {class}'><strong>{}</strong><ul>",
+        capitalised(answer.as_str())
+    );
+    for reason in &report.verdict.reasons {
+        let _ = write!(html, "<li><b>{}</b>: {}</li>", reason.standing.as_str(), escape(&reason.words));
+    }
+    html.push_str("</ul></section>");
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+fn curve<'a>(report: &'a Report, name: &str) -> &'a [CurvePoint] {
+    report.curves.get(name).map_or(&[], Vec::as_slice)
+}
+
+fn quality_cost(report: &Report) -> String {
+    let all = || report.curves.values().flatten();
+    let least = all().map(|p| p.quality).fold(f64::INFINITY, f64::min);
+    let most = all().map(|p| p.quality).fold(f64::NEG_INFINITY, f64::max);
+    let room = 0.05 * (most - least).max(0.02);
+    let start = all().map(|p| p.cost_fraction).fold(f64::INFINITY, f64::min);
+    let mut plot =
+        Plot::new((0.0, 1.0), (least - room, most + room), "fraction of strong-only cost", "quality");
+    let points =
+        |name: &str| curve(report, name).iter().map(|p| (p.cost_fraction, p.quality)).collect::<Vec<_>>();
+    plot.line("oracle", "c", points("oracle"));
+    plot.line("random", "d", [(start, report.gap.weak), (1.0, report.gap.strong)]);
+    plot.line("prompt length", "b", points("prompt_length"));
+    plot.line("classifier", "a", points("classifier"));
+    plot.figure("What a share of strong-only cost buys: quality over cost for every threshold.")
+}
+
+fn reliability(report: &Report) -> String {
+    let most =
+        report.reliability.iter().map(|b| b.observed.upper.max(b.mean_probability)).fold(0.0, f64::max);
+    let most = (most * 1.05).min(1.0);
+    let mut plot = Plot::new((0.0, most), (0.0, most), "win probability", "share where strong was better");
+    let edge = |of: fn(&super::Bin) -> f64| {
+        report.reliability.iter().map(|b| (b.mean_probability, of(b))).collect::<Vec<_>>()
+    };
+    plot.band(
+        "consistent with right probabilities (95 %)",
+        "d",
+        &edge(|b| b.consistent.0),
+        &edge(|b| b.consistent.1),
+    );
+    plot.line("", "d", [(0.0, 0.0), (most, most)]);
+    let mark =
+        |b: &super::Bin| (b.mean_probability, b.observed.value, Some((b.observed.lower, b.observed.upper)));
+    plot.marks("observed, exact 95 % interval", "a", report.reliability.iter().map(mark));
+    plot.figure("Do probabilities mean what they say? Ten bins of equal mass.")
+}
+
+fn cheap_and_wrong(report: &Report) -> String {
+    let points = |name: &str| {
+        curve(report, name).iter().map(|p| (p.strong_call_rate, p.cheap_and_wrong_rate)).collect::<Vec<_>>()
+    };
+    let most = curve(report, "classifier").first().map_or(1.0, |p| p.cheap_and_wrong_rate);
+    let mut plot = Plot::new((0.0, 1.0), (0.0, most), "strong-call rate", "cheap-and-wrong rate");
+    plot.line("random", "d", [(0.0, most), (1.0, 0.0)]);
+    plot.line("prompt length", "b", points("prompt_length"));
+    plot.line("classifier", "a", points("classifier"));
+    if let (Some(x), Some(y)) = (
+        report.headline.measured.get("strong_call_rate"),
+        report.headline.measured.get("cheap_and_wrong_rate"),
+    ) {
+        plot.marks("operating point", "a", [(x.value, y.value, Some((y.lower, y.upper)))]);
+    }
+    plot.figure(
+        "Queries kept on weak although strong would have been better, for every share of strong calls.",
+    )
+}
+
+fn buckets(report: &Report) -> String {
+    let x = |b: &super::Bucket| b.mean_probability;
+    let least = report.buckets.iter().map(|b| b.weak.min(b.strong)).fold(f64::INFINITY, f64::min);
+    let most = report.buckets.iter().map(|b| b.weak_suffices.upper.max(b.strong)).fold(0.0, f64::max);
+    let range = (report.buckets.first().map_or(0.0, x), report.buckets.last().map_or(1.0, x));
+    let mut plot = Plot::new(
+        range,
+        (least - 0.03, most.min(1.0)),
+        "win probability (mean of the bucket)",
+        "share or score",
+    );
+    let suffices = |b: &super::Bucket| {
+        (x(b), b.weak_suffices.value, Some((b.weak_suffices.lower, b.weak_suffices.upper)))
+    };
+    plot.marks("weak suffices (Wilson 95 %)", "c", report.buckets.iter().map(suffices));
+    plot.line("score of weak", "b", report.buckets.iter().map(|b| (x(b), b.weak)));
+    plot.line("score of strong", "a", report.buckets.iter().map(|b| (x(b), b.strong)));
+    if let Some(at) = report.gap_opens_at() {
+        plot.line(&format!("gap reaches half of its greatest at {at:.3}"), "d", [(at, 0.0), (at, 1.0)]);
+    }
+    plot.figure("Where the gap opens: scores of both models over tenths of the rows by probability.")
+}
+
+fn table(html: &mut String, title: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    let cells = |tag: &str, cells: &[String]| -> String {
+        cells.iter().map(|c| format!("<{tag}>{}</{tag}>", escape(c))).collect()
+    };
+    let head: Vec<String> = head.iter().map(|h| (*h).to_owned()).collect();
+    let _ = write!(html, "<h2>{title}</h2><div class='scroll'><table><tr>{}</tr>", cells("th", &head));
+    for row in rows {
+        let _ = write!(html, "<tr>{}</tr>", cells("td", &row));
+    }
+    html.push_str("</table></div>");
+}
+
+fn tables(report: &Report, html: &mut String) {
+    let (classifier, length) = (&report.scorers["classifier"], &report.scorers["prompt_length"]);
+    let cell = |f: Option<&Interval>| f.map_or("–".to_owned(), shown);
+    let plain = |f: Option<&f64>| f.map_or("–".to_owned(), |v| format!("{v:.4}"));
+    let estimates = classifier.estimates.keys().map(|name| {
+        vec![
+            name.clone(),
+            cell(classifier.estimates.get(name)),
+            cell(length.estimates.get(name)),
+            cell(report.over_prompt_length.get(name)),
+        ]
+    });
+    let values = classifier.values.keys().map(|name| {
+        vec![name.clone(), plain(classifier.values.get(name)), plain(length.values.get(name)), "–".to_owned()]
+    });
+    table(
+        html,
+        "Figures",
+        &["figure", "classifier", "prompt length", "difference, paired"],
+        estimates.chain(values),
+    );
+    let parts = report.decomposition.iter().map(|(name, d)| {
+        let f = |v: f64| format!("{v:.4}");
+        vec![name.clone(), f(d.score), f(d.miscalibration), f(d.discrimination), f(d.uncertainty)]
+    });
+    let head = ["score", "value", "= miscalibration", "- discrimination", "+ uncertainty"];
+    table(html, "Where the error comes from (CORP)", &head, parts);
+    let baselines = report
+        .baselines
+        .iter()
+        .map(|b| vec![b.name.clone(), format!("{:.4}", b.quality), format!("{:.3}", b.strong_call_rate)]);
+    table(html, "Baselines", &["policy", "quality", "strong-call rate"], baselines);
+    let buckets = report.buckets.iter().map(|b| {
+        vec![
+            format!("{:.3}–{:.3}", b.probability.0, b.probability.1),
+            b.rows.to_string(),
+            format!("{:.3}", b.mean_probability),
+            shown(&b.weak_suffices),
+            format!("{:.3}", b.weak),
+            format!("{:.3}", b.strong),
+        ]
+    });
+    table(html, "Buckets", &["win probability", "rows", "mean", "weak suffices", "weak", "strong"], buckets);
+    let slices = report.slices.iter().map(|s| {
+        vec![
+            s.slice.clone(),
+            s.rows.to_string(),
+            format!("{:.3}", s.mean_probability),
+            shown(&s.observed),
+            format!("{:.4}", s.p_value),
+        ]
+    });
+    table(html, "Slices", &["slice", "rows", "mean probability", "observed (exact)", "p (Holm)"], slices);
+    let swaps = report.pair_swaps.iter().map(|s| {
+        let apgr = s.apgr.map_or("–".to_owned(), |a| format!("{a:.4}"));
+        vec![s.pair.clone(), s.rows.to_string(), format!("{:.4}", s.auroc), apgr]
+    });
+    table(html, "The same probability on other pairs", &["pair", "rows", "AUROC", "APGR"], swaps);
+}
