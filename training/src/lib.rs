@@ -7,6 +7,7 @@ pub mod fit;
 pub mod measure;
 pub mod operating_point;
 pub mod pipeline;
+mod plot;
 pub mod prices;
 pub mod report;
 

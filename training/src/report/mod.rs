@@ -2,7 +2,6 @@
 //! judged in `verdict`, shown in `terminal` and `page`.
 
 mod page;
-mod plot;
 mod terminal;
 mod verdict;
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use artifact::Interval;
 
-use super::plot::Plot;
+use crate::plot::Plot;
 use super::{CurvePoint, Report};
 
 const STYLE: &str = "

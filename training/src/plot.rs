@@ -10,7 +10,7 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
 
 /// A plot under construction.
-pub(super) struct Plot {
+pub(crate) struct Plot {
     x: (f64, f64),
     y: (f64, f64),
     body: String,
@@ -19,7 +19,7 @@ pub(super) struct Plot {
 
 impl Plot {
     /// Axes with five ticks each.
-    pub(super) fn new(x: (f64, f64), y: (f64, f64), x_title: &str, y_title: &str) -> Self {
+    pub(crate) fn new(x: (f64, f64), y: (f64, f64), x_title: &str, y_title: &str) -> Self {
         // A range without width still needs room.
         let widened =
             |(low, high): (f64, f64)| if high - low > 1e-9 { (low, high) } else { (low - 0.5, high + 0.5) };
@@ -69,7 +69,7 @@ impl Plot {
     }
 
     /// A line, named in the legend unless its name is empty.
-    pub(super) fn line(
+    pub(crate) fn line(
         &mut self,
         name: &str,
         class: &'static str,
@@ -83,7 +83,7 @@ impl Plot {
     }
 
     /// The area between two lines over the same x.
-    pub(super) fn band(
+    pub(crate) fn band(
         &mut self,
         name: &str,
         class: &'static str,
@@ -96,7 +96,7 @@ impl Plot {
     }
 
     /// Points with vertical intervals.
-    pub(super) fn marks(
+    pub(crate) fn marks(
         &mut self,
         name: &str,
         class: &'static str,
@@ -119,7 +119,7 @@ impl Plot {
     }
 
     /// A figure with its caption and legend.
-    pub(super) fn figure(self, caption: &str) -> String {
+    pub(crate) fn figure(self, caption: &str) -> String {
         let entry = |(name, class): &(String, &str)| format!("<span class='key {class}'>{name}</span>");
         let legend: Vec<String> = self.legend.iter().map(entry).collect();
         format!(
