@@ -49,7 +49,8 @@ fn report(requests_per_month: &str, change: impl FnMut(&Example, f64, f64) -> (f
     }
     corpus::write_jsonl(&examples, &mut File::create(&data).unwrap()).unwrap();
     let out = folder.path().join("report");
-    let paths = ["-a", artifact().to_str().unwrap(), "-d", data.to_str().unwrap(), "-o", out.to_str().unwrap()];
+    let paths =
+        ["-a", artifact().to_str().unwrap(), "-d", data.to_str().unwrap(), "-o", out.to_str().unwrap()];
     let money = ["--prices", PRICES, "--requests-per-month", requests_per_month];
     let said = training(&[&["evaluate"], &paths[..], &money[..]].concat());
     let html = std::fs::read_to_string(out.join("report.html")).unwrap();
@@ -137,7 +138,8 @@ fn not_yet_where_nobody_said_what_it_costs() {
     let folder = tempfile::tempdir().unwrap();
     let at = artifact().to_str().unwrap();
     let out = folder.path().join("r");
-    let args = ["evaluate", "-a", at, "--starter-rows", "2000", "--starter-seed", "8", "-o", out.to_str().unwrap()];
+    let args =
+        ["evaluate", "-a", at, "--starter-rows", "2000", "--starter-seed", "8", "-o", out.to_str().unwrap()];
     let said = training(&args);
     assert!(said.contains("Should you route? NOT YET") && said.contains("--requests-per-month"), "{said}");
 }

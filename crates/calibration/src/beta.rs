@@ -1,11 +1,9 @@
 //! Beta calibration: both tails of the probability scale bend on their own.
 
 use crate::CalibrationError;
+use crate::logistic::{LogisticRow, Prior, fit_logistic};
 use crate::numeric::{sigmoid, softplus};
-use crate::sample::Sample;
-
-/// More Newton steps than a convex fit of three parameters needs; reaching it is an error.
-const MAX_STEPS: usize = 100;
+use crate::sample::{Row, Sample};
 
 /// The map `sigmoid(a ln s - b ln(1 - s) + c)` with `s = sigmoid(score)` and a, b >= 0
 /// (Kull, Silva Filho and Flach 2017): never decreasing.
@@ -70,82 +68,16 @@ fn features(logit: f64) -> [f64; 2] {
     [-softplus(-logit), softplus(logit)]
 }
 
-/// Newton's method with step halving on the parameters that are free; the others stay 0.
+/// Maximum likelihood of the parameters that are free; the others stay 0.
 fn maximise_likelihood(sample: &Sample, free: [bool; 2]) -> Result<[f64; 3], CalibrationError> {
-    let rows: Vec<([f64; 3], f64, f64)> = sample
-        .rows
-        .iter()
-        .map(|row| {
-            let [low, high] = features(row.logit);
-            let x = [if free[0] { low } else { 0.0 }, if free[1] { high } else { 0.0 }, 1.0];
-            (x, f64::from(u8::from(row.label)), row.weight)
-        })
-        .collect();
-    let total: f64 = rows.iter().map(|(_, _, w)| w).sum();
-    let dot = |x: &[f64; 3], p: &[f64; 3]| x[0] * p[0] + x[1] * p[1] + x[2] * p[2];
-    let loss = |p: &[f64; 3]| -> f64 {
-        rows.iter().map(|(x, y, w)| w * (softplus(dot(x, p)) - y * dot(x, p))).sum()
+    let row = |row: &Row| {
+        let [low, high] = features(row.logit);
+        let x = vec![if free[0] { low } else { 0.0 }, if free[1] { high } else { 0.0 }, 1.0];
+        LogisticRow { x, offset: 0.0, label: f64::from(u8::from(row.label)), weight: row.weight }
     };
-    let mut at = [0.0; 3];
-    for _ in 0..MAX_STEPS {
-        let (mut gradient, mut hessian) = ([0.0; 3], [[0.0; 3]; 3]);
-        for (x, y, w) in &rows {
-            let p = sigmoid(dot(x, &at));
-            for i in 0..3 {
-                gradient[i] += w * (p - y) * x[i];
-                for j in 0..3 {
-                    hessian[i][j] += w * p * (1.0 - p) * x[i] * x[j];
-                }
-            }
-        }
-        let step = solve(hessian, gradient, total);
-        let decrement = dot(&step, &gradient);
-        if !decrement.is_finite() {
-            return Err(CalibrationError::NotConverged);
-        }
-        if decrement <= 1e-18 * total {
-            // Separable labels pull the loss to 0 and the parameters to infinity.
-            let separable = loss(&at) < 1e-6 * total;
-            return if separable { Err(CalibrationError::NotConverged) } else { Ok(at) };
-        }
-        let before = loss(&at);
-        let moved = |length: f64| [0, 1, 2].map(|i| at[i] - length * step[i]);
-        let lengths = std::iter::successors(Some(1.0), |l| Some(l * 0.5)).take(60);
-        match lengths.map(moved).find(|next| loss(next) < before) {
-            Some(next) => at = next,
-            None if decrement <= 1e-12 * (before.abs() + total) => return Ok(at),
-            None => break,
-        }
-    }
-    Err(CalibrationError::NotConverged)
-}
-
-/// Solves `H x = g` by Cholesky's factorisation with a small ridge: columns that are all zero, or nearly
-/// the same where scores crowd together, then do no harm.
-fn solve(mut h: [[f64; 3]; 3], g: [f64; 3], total: f64) -> [f64; 3] {
-    for (i, row) in h.iter_mut().enumerate() {
-        row[i] += 1e-12 * (total + row[i]);
-    }
-    for i in 0..3 {
-        for j in 0..=i {
-            let dot: f64 = (0..j).map(|k| h[i][k] * h[j][k]).sum();
-            h[i][j] = if i == j {
-                (h[i][i] - dot).max(f64::MIN_POSITIVE).sqrt()
-            } else {
-                (h[i][j] - dot) / h[j][j]
-            };
-        }
-    }
-    let mut x = g;
-    for i in 0..3 {
-        let dot: f64 = (0..i).map(|k| h[i][k] * x[k]).sum();
-        x[i] = (x[i] - dot) / h[i][i];
-    }
-    for i in (0..3).rev() {
-        let dot: f64 = (i + 1..3).map(|k| h[k][i] * x[k]).sum();
-        x[i] = (x[i] - dot) / h[i][i];
-    }
-    x
+    let rows: Vec<LogisticRow> = sample.rows.iter().map(row).collect();
+    let found = fit_logistic(&rows, &[Prior::FREE; 3])?;
+    Ok([found[0], found[1], found[2]])
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod beta;
 mod error;
+mod logistic;
 mod map;
 mod monotone;
 pub mod numeric;
@@ -16,6 +17,7 @@ mod venn_abers;
 
 pub use beta::BetaCalibration;
 pub use error::CalibrationError;
+pub use logistic::{LogisticRow, Prior, fit_logistic};
 pub use map::{Calibrated, Calibrator, Fit, ISOTONIC_FROM, Map, Method, PLATT_UP_TO};
 pub use monotone::{PiecewiseLinear, isotonic_regression};
 pub use platt::{PlattFit, PlattScaling};

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use artifact::Interval;
 
-use crate::plot::Plot;
 use super::{CurvePoint, Report};
+use crate::plot::Plot;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --fg:#1b1f24; --bg:#fff; --soft:#5b6570; --line:#d7dce2; --a:#1f6feb; --b:#c2410c; --c:#15803d; --card:#f5f7f9 }
