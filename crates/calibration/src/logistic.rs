@@ -58,9 +58,10 @@ pub fn fit_logistic(rows: &[LogisticRow], priors: &[Prior]) -> Result<Vec<f64>, 
             return if separable { Err(CalibrationError::NotConverged) } else { Ok(moved(1.0)) };
         }
         let lengths = std::iter::successors(Some(1.0), |l| Some(l * 0.5)).take(60);
-        match lengths.map(moved).find(|next| loss(rows, priors, next) < before) {
+        match lengths.map(&moved).find(|next| loss(rows, priors, next) < before) {
             Some(next) => at = next,
-            None if decrement <= 1e-12 * (before.abs() + total) => return Ok(at),
+            // The promised gain is below the rounding of the loss itself.
+            None if decrement <= 1e-12 * (before.abs() + total) => return Ok(moved(1.0)),
             None => break,
         }
     }
