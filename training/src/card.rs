@@ -34,8 +34,10 @@ pub(crate) fn refresh(
     folder: &Path,
 ) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![("MODEL_CARD.md".to_owned(), card(manifest, calibrators).into_bytes())];
-    let names = (0..calibrators.len()).map(figure);
-    files.extend(names.filter_map(|name| Some((name.clone(), std::fs::read(folder.join(&name)).ok()?))));
+    let measured = (0..calibrators.len()).filter(|i| metrics_of(manifest, &calibrators[*i]).is_some());
+    files.extend(
+        measured.map(figure).filter_map(|name| Some((name.clone(), std::fs::read(folder.join(&name)).ok()?))),
+    );
     files
 }
 
@@ -69,8 +71,14 @@ fn card(manifest: &Manifest, calibrators: &[PairCalibrator]) -> String {
         splits.calibrate,
         splits.test,
     );
-    for (i, (metrics, calibrator)) in manifest.metrics.pairs.iter().zip(calibrators).enumerate() {
-        pair_section(&mut text, metrics, calibrator, i);
+    for (i, calibrator) in calibrators.iter().enumerate() {
+        pair_heading(&mut text, calibrator);
+        match metrics_of(manifest, calibrator) {
+            Some(metrics) => pair_figures(&mut text, metrics, i),
+            None => text.push_str(
+                "Not measured since it was calibrated: `training evaluate` does so on rows that took no part in it.\n",
+            ),
+        }
     }
     if let Some(first) = manifest.metrics.zero_shot.first() {
         zero_shot_section(&mut text, first, manifest);
@@ -92,7 +100,11 @@ fn capitalised(text: &str) -> String {
     chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-fn pair_section(text: &mut String, metrics: &PairMetrics, calibrator: &PairCalibrator, i: usize) {
+fn metrics_of<'a>(manifest: &'a Manifest, calibrator: &PairCalibrator) -> Option<&'a PairMetrics> {
+    manifest.metrics.pairs.iter().find(|metrics| metrics.pair == calibrator.pair.to_string())
+}
+
+fn pair_heading(text: &mut String, calibrator: &PairCalibrator) {
     let how = match calibrator.cross_fit_folds {
         0 => "scores of held-out rows".to_owned(),
         k => format!("held-out scores, {k}-fold cross-fitting included"),
@@ -100,13 +112,31 @@ fn pair_section(text: &mut String, metrics: &PairMetrics, calibrator: &PairCalib
     let _ = writeln!(
         text,
         "\n### Strong {} over weak {}\n\n\
-         {} test rows, strong strictly better on {:.1} % of them. Calibrated by {} on {} {how}. Intervals: 95 %, bootstrap by group.\n",
+         Calibrated by {} on {} {how} (data `{}`, {}, {}){}.\n",
         calibrator.pair.strong(),
         calibrator.pair.weak(),
-        metrics.rows,
-        100.0 * metrics.base_rate,
         map_in_words(calibrator),
         calibrator.rows,
+        calibrator.origin.data.get(..12).unwrap_or(&calibrator.origin.data),
+        calibrator.origin.split,
+        calibrator.origin.created,
+        backends_in_words(calibrator),
+    );
+}
+
+/// What the calibrator belongs to, where that was told.
+fn backends_in_words(calibrator: &PairCalibrator) -> String {
+    let backends = calibrator.origin.backends.iter();
+    let told: Vec<String> = backends.map(|(model, b)| format!("{model} by {}", b.identity())).collect();
+    if told.is_empty() { String::new() } else { format!(", for {}", told.join(" and ")) }
+}
+
+fn pair_figures(text: &mut String, metrics: &PairMetrics, i: usize) {
+    let _ = writeln!(
+        text,
+        "{} test rows, strong strictly better on {:.1} % of them. Intervals: 95 %, bootstrap by group.\n",
+        metrics.rows,
+        100.0 * metrics.base_rate,
     );
     text.push_str("| figure | classifier | prompt length | base rate |\n|---|---|---|---|\n");
     for (key, name) in [

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use training::commands::{cross_validate, evaluate, fit, import, threshold};
+use training::commands::{calibrate, cross_validate, evaluate, fit, import, threshold};
 
 /// Train Rung on your own evidence. Without a subcommand: fit on the embedded starter corpus.
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ struct Cli {
 enum Command {
     /// Fit a classifier, calibrate it, measure it, write the artifact.
     Fit(fit::FitArgs),
+    /// Fit calibrators anew, or add models, on a few dozen outcomes and without retraining.
+    Calibrate(calibrate::CalibrateArgs),
     /// Score every row by a classifier that never saw its fold.
     CrossValidate(cross_validate::CrossValidateArgs),
     /// Measure an artifact on labelled data it has not seen.
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => cli.fit.run(&mut say),
         Some(Command::Fit(args)) => args.run(&mut say),
+        Some(Command::Calibrate(args)) => args.run(&mut say),
         Some(Command::CrossValidate(args)) => args.run(&mut say),
         Some(Command::Evaluate(args)) => args.run(&mut say),
         Some(Command::Threshold(args)) => args.run(&mut say),

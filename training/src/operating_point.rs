@@ -14,7 +14,7 @@ use policy::{
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use types::WinProbability;
+use types::{Score, WinProbability};
 
 use crate::calibrate::pair_scores;
 use crate::prices::PairCost;
@@ -76,15 +76,43 @@ impl Rows {
             let Some((weak, strong)) = pair_scores(example, &calibrator.pair) else { continue };
             classifier.read(&example.query, &mut scratch);
             let Some(score) = classifier.win_score(&scratch, &calibrator.pair) else { continue };
-            let offset = calibrator.slices.of(example.slices.iter().map(String::as_str));
-            found.probabilities.push(calibrator.calibrator.apply(score, offset).win_probability);
-            found.weak.push(weak);
-            found.strong.push(strong);
-            found.groups.push(example.group.clone().unwrap_or_else(|| example.id.clone()));
-            found.slices.push(example.slices.clone());
-            found.examples.push(*row);
+            found.push(calibrator, *row, example, score, (weak, strong));
         }
         found
+    }
+
+    /// Calibrates rows whose scores are known, such as those of a cross-fit.
+    pub fn scored(
+        calibrator: &PairCalibrator,
+        examples: &[Example],
+        rows: &[usize],
+        scores: &[Score],
+    ) -> Self {
+        let mut found = Self::default();
+        for (row, score) in rows.iter().zip(scores) {
+            let example = &examples[*row];
+            if let Some(quality) = pair_scores(example, &calibrator.pair) {
+                found.push(calibrator, *row, example, *score, quality);
+            }
+        }
+        found
+    }
+
+    fn push(
+        &mut self,
+        calibrator: &PairCalibrator,
+        row: usize,
+        example: &Example,
+        score: Score,
+        (weak, strong): (f64, f64),
+    ) {
+        let offset = calibrator.slices.of(example.slices.iter().map(String::as_str));
+        self.probabilities.push(calibrator.calibrator.apply(score, offset).win_probability);
+        self.weak.push(weak);
+        self.strong.push(strong);
+        self.groups.push(example.group.clone().unwrap_or_else(|| example.id.clone()));
+        self.slices.push(example.slices.clone());
+        self.examples.push(row);
     }
 
     fn extend(&mut self, more: Self) {
@@ -283,9 +311,17 @@ fn risk_name(risk: Risk) -> &'static str {
     }
 }
 
+/// How an operating point for a strong-call rate begins to say so.
+const STRONG_CALL_RATE: &str = "strong-call-rate ";
+
+/// The rate of an operating point that was selected for a strong-call rate.
+pub fn strong_call_rate(objective: &str) -> Option<f64> {
+    objective.strip_prefix(STRONG_CALL_RATE)?.parse().ok()
+}
+
 fn objective_in_words(objective: &Objective) -> String {
     match objective {
-        Objective::StrongCallRate(rate) => format!("strong-call-rate {rate}"),
+        Objective::StrongCallRate(rate) => format!("{STRONG_CALL_RATE}{rate}"),
         Objective::ErrorBudget(budget) => format!("error-budget {budget}"),
         Objective::QualityFloor(floor) => format!("quality-floor {floor}"),
         Objective::CostBudget(budget) => format!("cost-budget {budget} USD per query"),

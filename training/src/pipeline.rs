@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use artifact::{DataSummary, Draft, Manifest, Metrics, PairCalibrator, Splits};
+use artifact::{CalibrationRecord, DataSummary, Draft, Manifest, Metrics, PairCalibrator, Splits};
 use classifier::{Backend, Classifier, NetworkConfig};
 use corpus::{Example, Fractions, Split};
 use policy::Objective;
@@ -18,7 +18,7 @@ use crate::measure::{Measured, length_map, zero_shot};
 use crate::operating_point::{Origin, Rows, operating_point};
 
 /// Share of queries the default operating point sends to strong.
-const DEFAULT_STRONG_CALL_RATE: f64 = 0.5;
+pub const DEFAULT_STRONG_CALL_RATE: f64 = 0.5;
 
 /// Shares of the splits of `training fit`.
 pub const FRACTIONS: Fractions = Fractions { fit: 0.65, dev: 0.05, calibrate: 0.15, test: 0.15 };
@@ -132,6 +132,12 @@ pub fn train(
         interrupt,
         observer,
     )?;
+    let origin = CalibrationRecord {
+        data: corpus::fingerprint(examples),
+        split: "calibrate".to_owned(),
+        created: crate::now(),
+        backends: plan.backends.iter().map(|(m, b)| (m.as_str().to_owned(), b.into())).collect(),
+    };
     let fitting = Fitting {
         examples,
         prepared: &prepared,
@@ -141,6 +147,7 @@ pub fn train(
         network: &plan.network,
         config: &plan.fit,
         device: &device,
+        origin: &origin,
     };
     // An interrupted fit is still calibrated, on the held-out split alone.
     let interrupted = interrupt.load(std::sync::atomic::Ordering::Relaxed);
@@ -201,7 +208,6 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
         default_pair: plan.pairs.first().context("no pair to serve")?.clone(),
         operating_points: BTreeMap::from([("default".to_owned(), defaults)]),
         high_stakes: plan.high_stakes.clone(),
-        backends: plan.backends.clone(),
         training: serde_json::json!({
             "command": plan.command,
             "fit": plan.fit,

@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 use types::{ModelName, ModelPair};
 
 use crate::ArtifactError;
-use crate::manifest::{BackendRecord, FORMAT_VERSION, Manifest};
+use crate::manifest::{FORMAT_VERSION, Manifest};
 use crate::probe::probe_queries;
 use crate::record::{CalibratorRecord, ProbeRecord};
 use crate::store::{
-    CALIBRATOR, Draft, MANIFEST, PROBES, PairCalibrator, WEIGHTS, binding, self_hash, sha256,
+    CALIBRATOR, Draft, MANIFEST, PROBES, PairCalibrator, WEIGHTS, binding, network_hash, self_hash, sha256,
 };
 
 /// Stored probabilities are met within this.
@@ -44,8 +44,8 @@ impl Artifact {
                 return Err(ArtifactError::WrongHash { file, expected: expected.clone(), found });
             }
         }
-        let (calibrators, bindings) = read_calibrators(folder, &manifest)?;
-        let classifier = read_classifier(folder, &manifest, backend)?;
+        let (classifier, network) = read_classifier(folder, &manifest, backend)?;
+        let (calibrators, bindings) = read_calibrators(folder, &manifest, &classifier, &network)?;
         let default_pair = manifest.default_pair.pair().map_err(|e| invalid(folder, "default_pair", &e))?;
         if !calibrators.iter().any(|c| c.pair == default_pair) {
             return Err(invalid(folder, "default_pair", &format!("{default_pair} has no calibrator")));
@@ -79,10 +79,6 @@ impl Artifact {
     /// Everything that is loaded as a draft, to be written again with changes.
     pub fn draft(&self) -> Draft<'_> {
         let manifest = &self.manifest;
-        let backend = |(model, record): (&String, &BackendRecord)| {
-            let model = self.classifier.models().iter().find(|m| m.as_str() == model)?;
-            Some((model.clone(), record.identity()))
-        };
         Draft {
             name: manifest.name.clone(),
             created: manifest.created.clone(),
@@ -92,7 +88,6 @@ impl Artifact {
             default_pair: self.default_pair.clone(),
             operating_points: manifest.operating_points.clone(),
             high_stakes: manifest.high_stakes.clone(),
-            backends: manifest.backends.iter().filter_map(backend).collect(),
             training: manifest.training.clone(),
             data: manifest.data.clone(),
             metrics: manifest.metrics.clone(),
@@ -217,17 +212,17 @@ fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
 fn read_calibrators(
     folder: &Path,
     manifest: &Manifest,
+    classifier: &Classifier,
+    network: &str,
 ) -> Result<(Vec<PairCalibrator>, Vec<String>), ArtifactError> {
     let file = folder.join(CALIBRATOR);
     let record: CalibratorRecord = parse(&file, &read(&file)?)?;
     if record.calibrators.is_empty() {
         return Err(ArtifactError::NoCalibrator(file));
     }
-    let weights = &manifest.files[WEIGHTS];
     let mut calibrators = Vec::with_capacity(record.calibrators.len());
     let mut bindings = Vec::with_capacity(record.calibrators.len());
     for stored in record.calibrators {
-        bindings.push(binding(weights, &stored, &file)?);
         let bad = |reason: String| ArtifactError::Invalid { file: file.clone(), field: "pair", reason };
         let pair = stored.pair.pair().map_err(|e| bad(e.to_string()))?;
         for model in [pair.strong(), pair.weak()] {
@@ -240,6 +235,10 @@ fn read_calibrators(
             pair: pair.to_string(),
             source,
         })?;
+        bindings.push(binding(network, classifier, &pair, &stored, &file)?);
+        let origin = manifest.calibrations.get(&pair.to_string()).cloned();
+        let origin =
+            origin.ok_or_else(|| invalid(folder, "calibrations", &format!("{pair} is not listed")))?;
         let (rows, positives, cross_fit_folds) = (stored.rows, stored.positives, stored.cross_fit_folds);
         let (slices, log_losses) = (SliceOffsets::new(stored.slices), stored.log_losses);
         calibrators.push(PairCalibrator {
@@ -250,21 +249,27 @@ fn read_calibrators(
             rows,
             positives,
             cross_fit_folds,
+            origin,
         });
     }
     Ok((calibrators, bindings))
 }
 
+/// The classifier and the hash of its network.
 fn read_classifier(
     folder: &Path,
     manifest: &Manifest,
     backend: Backend,
-) -> Result<Classifier, ArtifactError> {
+) -> Result<(Classifier, String), ArtifactError> {
     let config = manifest.network.config().map_err(|e| invalid(folder, "network", &e))?;
     let models: Result<Vec<_>, _> = manifest.models.iter().map(|m| ModelName::new(m)).collect();
     let models = models.map_err(|e| invalid(folder, "models", &e))?;
     let device = backend.device().map_err(|e| invalid(folder, "backend", &e))?;
     let file = folder.join(WEIGHTS);
-    Classifier::from_bytes(&read(&file)?, &config, models, &device)
-        .map_err(|source| ArtifactError::Weights { file, source })
+    let bytes = read(&file)?;
+    let network = network_hash(&bytes, &file)?;
+    match Classifier::from_bytes(&bytes, &config, models, &device) {
+        Ok(classifier) => Ok((classifier, network)),
+        Err(source) => Err(ArtifactError::Weights { file, source }),
+    }
 }

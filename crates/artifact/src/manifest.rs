@@ -8,7 +8,7 @@ use types::BackendIdentity;
 use crate::record::{NetworkRecord, PairRecord};
 
 /// The newest format this build reads and the one it writes.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The manifest of an artifact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,8 +36,8 @@ pub struct Manifest {
     pub operating_points: BTreeMap<String, BTreeMap<String, OperatingPoint>>,
     /// Slices that go strong at every threshold that has no certificate for them.
     pub high_stakes: Vec<String>,
-    /// What answered under the models' names when the calibrators were fitted, where it was told.
-    pub backends: BTreeMap<String, BackendRecord>,
+    /// What each calibrator was fitted on and what it belongs to, by pair (`strong/weak`).
+    pub calibrations: BTreeMap<String, CalibrationRecord>,
     /// Hyper-parameters of the fit, as the trainer writes them.
     pub training: serde_json::Value,
     /// The evidence.
@@ -102,6 +102,20 @@ pub struct CertificateRecord {
     pub p_value: f64,
     /// Upper confidence bound of the risk, at most alpha.
     pub upper_bound: f64,
+}
+
+/// What a calibrator was fitted on and what it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationRecord {
+    /// Fingerprint of the data.
+    pub data: String,
+    /// Which part of them.
+    pub split: String,
+    /// When, RFC 3339, UTC.
+    pub created: String,
+    /// What answered under the models' names, where it was told.
+    pub backends: BTreeMap<String, BackendRecord>,
 }
 
 /// What answers under a model's name.

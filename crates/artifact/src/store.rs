@@ -6,14 +6,14 @@ use std::io::Write;
 use std::path::Path;
 
 use calibration::{Calibrator, SliceOffsets};
-use classifier::Classifier;
+use classifier::{Classifier, for_each_network_tensor};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use types::{BackendIdentity, ModelName, ModelPair};
+use types::ModelPair;
 
 use crate::ArtifactError;
 use crate::load::{NO_SLICES, calibrated};
-use crate::manifest::{DataSummary, FORMAT_VERSION, Manifest, Metrics, OperatingPoint};
+use crate::manifest::{CalibrationRecord, DataSummary, FORMAT_VERSION, Manifest, Metrics, OperatingPoint};
 use crate::probe::probe_queries;
 use crate::record::{CalibratorRecord, NetworkRecord, PairCalibratorRecord, ProbeRecord};
 
@@ -39,6 +39,8 @@ pub struct PairCalibrator {
     pub positives: usize,
     /// Folds of the cross-fit whose held-out scores were used; 0: a held-out split.
     pub cross_fit_folds: usize,
+    /// The data behind it and the backends it belongs to.
+    pub origin: CalibrationRecord,
 }
 
 /// Everything that goes into an artifact before it has a version.
@@ -60,8 +62,6 @@ pub struct Draft<'a> {
     pub operating_points: BTreeMap<String, BTreeMap<String, OperatingPoint>>,
     /// Slices that go strong at every threshold that has no certificate for them.
     pub high_stakes: Vec<String>,
-    /// What answers under the models' names, where it is told.
-    pub backends: BTreeMap<ModelName, BackendIdentity>,
     /// Hyper-parameters of the fit.
     pub training: serde_json::Value,
     /// The evidence.
@@ -92,7 +92,8 @@ impl Draft<'_> {
             .map_err(|source| ArtifactError::Weights { file: folder.join(WEIGHTS), source })?;
         let record = self.calibrator_record();
         let calibrator = json(&record, &folder.join(CALIBRATOR))?;
-        self.bind(&sha256(&weights), &record, &folder.join(CALIBRATOR))?;
+        let network = network_hash(&weights, &folder.join(WEIGHTS))?;
+        self.bind(&network, &record, &folder.join(CALIBRATOR))?;
         let probes = json(&self.probe_record(), &folder.join(PROBES))?;
         let mut manifest = self.manifest(&weights, &calibrator);
         let mut files = vec![
@@ -110,10 +111,10 @@ impl Draft<'_> {
 
     /// Binds thresholds that are new to the classifier and calibrator they were selected with; others keep
     /// the binding they have, so that a change behind their back is seen.
-    fn bind(&mut self, weights: &str, record: &CalibratorRecord, file: &Path) -> Result<(), ArtifactError> {
-        for calibrator in &record.calibrators {
-            let pair = format!("{}/{}", calibrator.pair.strong, calibrator.pair.weak);
-            let binding = binding(weights, calibrator, file)?;
+    fn bind(&mut self, network: &str, record: &CalibratorRecord, file: &Path) -> Result<(), ArtifactError> {
+        for (PairCalibrator { pair, .. }, calibrator) in self.calibrators.iter().zip(&record.calibrators) {
+            let binding = binding(network, self.classifier, pair, calibrator, file)?;
+            let pair = pair.to_string();
             for by_pair in self.operating_points.values_mut() {
                 if let Some(point) = by_pair.get_mut(&pair).filter(|point| point.bound_to.is_empty()) {
                     point.bound_to.clone_from(&binding);
@@ -165,7 +166,7 @@ impl Draft<'_> {
             default_pair: (&self.default_pair).into(),
             operating_points: std::mem::take(&mut self.operating_points),
             high_stakes: std::mem::take(&mut self.high_stakes),
-            backends: self.backends.iter().map(|(m, b)| (m.as_str().to_owned(), b.into())).collect(),
+            calibrations: self.calibrators.iter().map(|c| (c.pair.to_string(), c.origin.clone())).collect(),
             training: self.training.take(),
             data: self.data.clone(),
             metrics: self.metrics.clone(),
@@ -176,20 +177,47 @@ impl Draft<'_> {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 pub(crate) fn short(hash: &str) -> String {
     hash.chars().take(12).collect()
 }
 
-/// What a threshold is bound to: the weights and the calibrator of its pair.
+/// The hash of everything that turns a query into its latent vector.
+pub(crate) fn network_hash(weights: &[u8], file: &Path) -> Result<String, ArtifactError> {
+    let mut hasher = Sha256::new();
+    for_each_network_tensor(weights, |name, bytes| {
+        hasher.update(name);
+        hasher.update(bytes);
+    })
+    .map_err(|source| ArtifactError::Weights { file: file.to_owned(), source })?;
+    Ok(hex(&hasher.finalize()))
+}
+
+/// What a threshold is bound to: the network, the abilities of its pair and the calibrator of its pair. A
+/// further model leaves the bindings of the others alone.
 pub(crate) fn binding(
-    weights: &str,
+    network: &str,
+    classifier: &Classifier,
+    pair: &ModelPair,
     calibrator: &PairCalibratorRecord,
     file: &Path,
 ) -> Result<String, ArtifactError> {
-    Ok(short(&sha256(&[weights.as_bytes(), &json(calibrator, file)?].concat())))
+    let mut hasher = Sha256::new();
+    hasher.update(network);
+    for ability in [pair.strong(), pair.weak()].into_iter().filter_map(|model| classifier.ability(model)) {
+        for value in ability.preference.iter().chain([&ability.preference_bias]) {
+            hasher.update(value.to_le_bytes());
+        }
+    }
+    hasher.update(classifier.tie().to_le_bytes());
+    hasher.update(json(calibrator, file)?);
+    Ok(short(&hex(&hasher.finalize())))
 }
 
 /// The hash of a manifest written with its own hash left empty.

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use artifact::{
-    Artifact, ArtifactError, DataSummary, Draft, FORMAT_VERSION, Manifest, Metrics, PairCalibrator, Splits,
+    Artifact, ArtifactError, CalibrationRecord, DataSummary, Draft, FORMAT_VERSION, Manifest, Metrics,
+    PairCalibrator, Splits,
 };
 use calibration::{Bounds, Calibrator, Knot, Map, PlattScaling, SliceOffsets, VennAbers};
 use classifier::{Abilities, Backend, Classifier, NetworkConfig, NgramTable};
@@ -43,6 +44,7 @@ fn write(folder: &Path, slope: f64) -> Result<Manifest, ArtifactError> {
         rows: 40,
         positives: 9,
         cross_fit_folds: 0,
+        origin: CalibrationRecord::default(),
     }];
     let draft = Draft {
         name: "test".into(),
@@ -53,7 +55,6 @@ fn write(folder: &Path, slope: f64) -> Result<Manifest, ArtifactError> {
         default_pair: pair(),
         operating_points: BTreeMap::new(),
         high_stakes: vec![],
-        backends: BTreeMap::new(),
         training: serde_json::Value::Null,
         data: DataSummary {
             fingerprint: String::new(),

@@ -12,6 +12,35 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
+/// One model's read-outs on the host: a few numbers that need no kernel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ability {
+    /// u, of length latent.
+    pub success: Vec<f32>,
+    /// b.
+    pub success_bias: f32,
+    /// v, of length latent.
+    pub preference: Vec<f32>,
+    /// c.
+    pub preference_bias: f32,
+}
+
+impl Ability {
+    /// The success logit of a query's latent vector.
+    pub fn success(&self, latent: &[f32]) -> f32 {
+        dot(&self.success, latent) + self.success_bias
+    }
+
+    /// The preference strength of a query's latent vector.
+    pub fn strength(&self, latent: &[f32]) -> f32 {
+        dot(&self.preference, latent) + self.preference_bias
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
 /// Ability vectors of `m` models over a latent vector of length `latent`.
 #[derive(Module, Debug)]
 pub struct Abilities {
@@ -44,6 +73,46 @@ impl Abilities {
             preference: vectors(),
             preference_bias: Param::from_tensor(Tensor::zeros([models], device)),
             tie: Param::from_tensor(Tensor::zeros([1], device)),
+        }
+    }
+
+    /// Each model's read-outs, in the order of the columns.
+    pub fn columns(&self) -> Vec<Ability> {
+        let columns = |vectors: Tensor<2>| -> Vec<Vec<f32>> {
+            let [latent, models] = vectors.dims();
+            let values: Vec<f32> = vectors.into_data().iter::<f32>().collect();
+            (0..models).map(|m| (0..latent).map(|d| values[d * models + m]).collect()).collect()
+        };
+        let row = |bias: Tensor<1>| bias.into_data().iter::<f32>().collect::<Vec<f32>>();
+        let success = columns(self.success.val()).into_iter().zip(row(self.success_bias.val()));
+        let preference = columns(self.preference.val()).into_iter().zip(row(self.preference_bias.val()));
+        let of = |((success, success_bias), (preference, preference_bias))| Ability {
+            success,
+            success_bias,
+            preference,
+            preference_bias,
+        };
+        success.zip(preference).map(of).collect()
+    }
+
+    /// These abilities and a further model's as the last column.
+    ///
+    /// The ability's vectors are as long as the latent vector.
+    pub fn with(&self, newcomer: &Ability, device: &Device) -> Self {
+        let column = |vectors: &Param<Tensor<2>>, new: &[f32]| {
+            let new = Tensor::from_data(TensorData::new(new.to_vec(), [new.len(), 1]), device);
+            Param::from_tensor(Tensor::cat(vec![vectors.val(), new], 1))
+        };
+        let entry = |bias: &Param<Tensor<1>>, new: f32| {
+            let new = Tensor::from_data(TensorData::new(vec![new], [1]), device);
+            Param::from_tensor(Tensor::cat(vec![bias.val(), new], 0))
+        };
+        Self {
+            success: column(&self.success, &newcomer.success),
+            success_bias: entry(&self.success_bias, newcomer.success_bias),
+            preference: column(&self.preference, &newcomer.preference),
+            preference_bias: entry(&self.preference_bias, newcomer.preference_bias),
+            tie: self.tie.clone(),
         }
     }
 

@@ -11,10 +11,10 @@ mod ngrams;
 mod scorer;
 mod weights;
 
-pub use ability::Abilities;
+pub use ability::{Abilities, Ability};
 pub use batch::Batch;
 pub use device::{Backend, BackendError};
 pub use network::{Network, NetworkConfig};
 pub use ngrams::NgramTable;
 pub use scorer::{Classifier, Scratch};
-pub use weights::WeightsError;
+pub use weights::{WeightsError, for_each_network_tensor};

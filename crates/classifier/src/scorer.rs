@@ -7,7 +7,7 @@ use types::{ModelName, ModelPair, Query, Score};
 
 use crate::batch::Buffers;
 use crate::weights;
-use crate::{Abilities, Batch, Network, NetworkConfig, NgramTable, WeightsError};
+use crate::{Abilities, Ability, Batch, Network, NetworkConfig, NgramTable, WeightsError};
 
 /// A query network with the abilities of the models it was fitted on.
 #[derive(Debug)]
@@ -21,14 +21,11 @@ pub struct Classifier {
     device: Device,
 }
 
-/// The abilities on the host: a few hundred numbers that need no kernel.
+/// The abilities on the host.
 #[derive(Debug)]
 struct Readout {
-    /// v by model, each of length latent.
-    preference: Vec<Vec<f32>>,
-    preference_bias: Vec<f32>,
-    success: Vec<Vec<f32>>,
-    success_bias: Vec<f32>,
+    /// By model.
+    abilities: Vec<Ability>,
     tie: f32,
 }
 
@@ -46,6 +43,11 @@ impl Scratch {
     pub fn features(&self) -> &Features {
         &self.features
     }
+
+    /// The latent vector of the query read last.
+    pub fn latent(&self) -> &[f32] {
+        &self.latent
+    }
 }
 
 impl Classifier {
@@ -58,7 +60,8 @@ impl Classifier {
         models: Vec<ModelName>,
         device: Device,
     ) -> Self {
-        let readout = Readout::new(&abilities);
+        let tie = abilities.tie.val().into_data().iter::<f32>().next().unwrap_or_default();
+        let readout = Readout { abilities: abilities.columns(), tie };
         Self { config, network, abilities, ngrams, models, readout, device }
     }
 
@@ -118,43 +121,36 @@ impl Classifier {
 
     /// The raw win score of strong over weak for the query read last; `None` for an unknown model.
     pub fn win_score(&self, scratch: &Scratch, pair: &ModelPair) -> Option<Score> {
-        let strong = self.column(pair.strong())?;
-        let weak = self.column(pair.weak())?;
-        let strength =
-            |m: usize| dot(&self.readout.preference[m], &scratch.latent) + self.readout.preference_bias[m];
-        Score::new(f64::from(strength(strong) - strength(weak) - self.readout.tie)).ok()
+        let strength = |model| self.ability(model).map(|ability| ability.strength(&scratch.latent));
+        let (strong, weak) = (strength(pair.strong())?, strength(pair.weak())?);
+        Score::new(f64::from(strong - weak - self.readout.tie)).ok()
     }
 
     /// The raw success score of a model for the query read last; `None` for an unknown model.
     pub fn success_score(&self, scratch: &Scratch, model: &ModelName) -> Option<Score> {
-        let m = self.column(model)?;
-        let logit = dot(&self.readout.success[m], &scratch.latent) + self.readout.success_bias[m];
-        Score::new(f64::from(logit)).ok()
+        Score::new(f64::from(self.ability(model)?.success(&scratch.latent))).ok()
     }
 
-    fn column(&self, model: &ModelName) -> Option<usize> {
-        self.models.iter().position(|m| m == model)
+    /// What a model can do; `None` for an unknown model.
+    pub fn ability(&self, model: &ModelName) -> Option<&Ability> {
+        let column = self.models.iter().position(|m| m == model)?;
+        self.readout.abilities.get(column)
     }
-}
 
-impl Readout {
-    fn new(abilities: &Abilities) -> Self {
-        let columns = |vectors: burn::tensor::Tensor<2>| {
-            let [latent, models] = vectors.dims();
-            let values: Vec<f32> = vectors.into_data().iter::<f32>().collect();
-            (0..models).map(|m| (0..latent).map(|d| values[d * models + m]).collect()).collect()
-        };
-        let row = |bias: burn::tensor::Tensor<1>| bias.into_data().iter::<f32>().collect::<Vec<f32>>();
-        Self {
-            preference: columns(abilities.preference.val()),
-            preference_bias: row(abilities.preference_bias.val()),
-            success: columns(abilities.success.val()),
-            success_bias: row(abilities.success_bias.val()),
-            tie: row(abilities.tie.val())[0],
+    /// ln(theta): how much stronger a model must be before it wins half of the time.
+    pub fn tie(&self) -> f32 {
+        self.readout.tie
+    }
+
+    /// This classifier with further models; what it says of the others keeps its bits.
+    #[must_use]
+    pub fn with_models(&self, newcomers: &[(ModelName, Ability)]) -> Self {
+        let (mut abilities, mut models) = (self.abilities.clone(), self.models.clone());
+        for (model, ability) in newcomers {
+            abilities = abilities.with(ability, &self.device);
+            models.push(model.clone());
         }
+        let (config, device) = (self.config.clone(), self.device.clone());
+        Self::new(config, self.network.clone(), abilities, self.ngrams.clone(), models, device)
     }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

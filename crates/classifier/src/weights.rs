@@ -127,6 +127,22 @@ pub(crate) fn to_bytes(
         .map_err(|e| WeightsError::Format(e.to_string()))
 }
 
+/// Gives the name and the bytes of every tensor of the query network, in the order of their names: what the
+/// latent vector depends on, whichever models there are.
+///
+/// # Errors
+/// When the bytes are no safetensors file.
+pub fn for_each_network_tensor(bytes: &[u8], mut each: impl FnMut(&str, &[u8])) -> Result<(), WeightsError> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
+    let mut tensors = file.tensors();
+    tensors.retain(|(name, _)| !name.starts_with("abilities."));
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, tensor) in tensors {
+        each(&name, tensor.data());
+    }
+    Ok(())
+}
+
 struct Reader<'a> {
     file: SafeTensors<'a>,
     read: Vec<&'static str>,

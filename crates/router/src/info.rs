@@ -113,13 +113,17 @@ impl PointInfo {
 /// calibrator belongs to; an error unless that was allowed.
 fn foreign_backends(artifact: &Artifact, options: &RouterOptions) -> Result<Vec<String>, RouterError> {
     let mut warnings = Vec::new();
-    for (model, serving) in &options.backends {
-        let recorded =
-            artifact.manifest().backends.get(model.as_str()).map(artifact::BackendRecord::identity);
+    let concerned = artifact.calibrators().iter().flat_map(|calibrator| {
+        let of_pair = options.backends.iter().filter(|(model, _)| calibrator.pair.contains(model));
+        of_pair.map(move |(model, serving)| (calibrator, model, serving))
+    });
+    for (calibrator, model, serving) in concerned {
+        let recorded = calibrator.origin.backends.get(model.as_str()).map(artifact::BackendRecord::identity);
         if recorded.as_ref() == Some(serving) {
             continue;
         }
         let error = RouterError::ForeignBackend {
+            pair: calibrator.pair.clone(),
             model: model.clone(),
             recorded: recorded.as_ref().map_or("none recorded".to_owned(), BackendIdentity::to_string),
             serving: serving.to_string(),

@@ -66,10 +66,12 @@ pub enum RouterError {
     },
     /// A model is served by another backend than the one its outcomes came from.
     #[error(
-        "{model} is served by {serving}, its calibrator was fitted for {recorded}: changing a model's engine, \
-         version or precision is a recalibration (`training calibrate`), never a free swap"
+        "{model} is served by {serving}, the calibrator of {pair} was fitted for {recorded}: changing a model's \
+         engine, version or precision is a recalibration (`training calibrate`), never a free swap"
     )]
     ForeignBackend {
+        /// The pair of the calibrator.
+        pair: ModelPair,
         /// The model.
         model: ModelName,
         /// The backend of the calibrator.

@@ -94,6 +94,11 @@ impl ModelPair {
         &self.weak
     }
 
+    /// Whether a model is one of the two.
+    pub fn contains(&self, model: &ModelName) -> bool {
+        self.strong == *model || self.weak == *model
+    }
+
     /// The model of a tier.
     pub fn model(&self, tier: Tier) -> &ModelName {
         match tier {

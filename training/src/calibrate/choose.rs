@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use artifact::PairCalibrator;
+use artifact::{CalibrationRecord, PairCalibrator};
 use calibration::numeric::logit;
 use calibration::{CalibrationError, Calibrator, Method, Sample, SliceOffsets, SliceRow};
 use corpus::Example;
@@ -67,6 +67,7 @@ impl Calibration {
         held_out: &HeldOut,
         examples: &[Example],
         cross_fit_folds: usize,
+        origin: &CalibrationRecord,
     ) -> Result<Chosen, ChooseError> {
         let HeldOut { scores, labels, weights, .. } = held_out;
         let sample = Sample::new(scores, labels, Some(weights))?;
@@ -97,6 +98,7 @@ impl Calibration {
             rows: sample.len(),
             positives: sample.positives(),
             cross_fit_folds,
+            origin: of_pair(origin, pair),
         };
         Ok(Chosen { pair, inverted: fit.inverted })
     }
@@ -132,6 +134,13 @@ impl Calibration {
         let rows: Vec<SliceRow<'_>> = (0..tags.len()).map(row).filter(|r| r.logit.is_finite()).collect();
         SliceOffsets::fit(&rows, self.tau_squared)
     }
+}
+
+/// An origin with the backends of the pair's own models.
+fn of_pair(origin: &CalibrationRecord, pair: &ModelPair) -> CalibrationRecord {
+    let mut origin = origin.clone();
+    origin.backends.retain(|model, _| [pair.strong(), pair.weak()].iter().any(|m| m.as_str() == model));
+    origin
 }
 
 /// Mean log loss of rows whose fold the map did not see; `None` when it finds no optimum on some fold.

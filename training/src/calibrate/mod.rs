@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 mod choose;
 
-use artifact::PairCalibrator;
+use artifact::{CalibrationRecord, PairCalibrator};
 use burn::tensor::Device;
 use calibration::{CalibrationError, PlattFit, PlattScaling, Sample};
 use classifier::{Classifier, NetworkConfig};
@@ -144,6 +144,8 @@ pub struct Fitting<'a> {
     pub config: &'a FitConfig,
     /// Where it was fitted.
     pub device: &'a Device,
+    /// What the calibrators will say of their origin.
+    pub origin: &'a CalibrationRecord,
 }
 
 impl Fitting<'_> {
@@ -179,7 +181,7 @@ impl Fitting<'_> {
         }
         let mut calibrators = Vec::with_capacity(pairs.len());
         for (pair, held_out) in pairs.iter().zip(&held_out) {
-            let chosen = calibration.fit(pair, held_out, self.examples, folds);
+            let chosen = calibration.fit(pair, held_out, self.examples, folds, self.origin);
             let Chosen { pair: calibrator, inverted } =
                 chosen.map_err(|source| CalibrateError::Pair { pair: pair.clone(), source })?;
             if inverted {

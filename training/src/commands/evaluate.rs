@@ -13,7 +13,7 @@ use evaluation::routing::full_sweep;
 use policy::RandomisedThreshold;
 use types::{ModelName, ModelPair, Threshold};
 
-use super::{DataArgs, Loaded, PairArgs, untouched};
+use super::{DataArgs, Loaded, PairArgs, Purpose, untouched};
 use crate::calibrate::{label, pair_scores};
 use crate::measure::{prompt_length, ranking};
 use crate::operating_point::Rows;
@@ -106,7 +106,7 @@ impl EvaluateArgs {
         corpus::group_duplicates(&mut examples);
         let pair = &calibrator.pair;
         let fingerprint = corpus::fingerprint(&examples);
-        let (_, rows) = untouched(artifact, &examples, &fingerprint, say)?;
+        let (_, rows) = untouched(artifact, &examples, &fingerprint, Purpose::Judging, say)?;
         let found = Rows::new(artifact.classifier(), calibrator, &examples, &rows);
         if found.is_empty() {
             bail!("no row has outcomes of both {} and {}", pair.strong(), pair.weak());

@@ -1,5 +1,6 @@
 //! The subcommands of `training`, one file each.
 
+pub mod calibrate;
 pub mod cross_validate;
 pub mod evaluate;
 pub mod fit;
@@ -185,11 +186,21 @@ impl PairArgs {
     }
 }
 
-/// Rows that took no part in training: all of new data, the test split of the data trained on.
+/// What rows are needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Fitting a calibrator: rows the classifier was not fitted on.
+    Calibrating,
+    /// Selecting a threshold or measuring: rows the calibrator was not fitted on either.
+    Judging,
+}
+
+/// Rows that may be used: all of new data, one split of the data trained on.
 fn untouched(
     artifact: &Artifact,
     examples: &[Example],
     fingerprint: &str,
+    purpose: Purpose,
     say: &mut dyn FnMut(&str),
 ) -> Result<(String, Vec<usize>)> {
     let manifest = artifact.manifest();
@@ -199,11 +210,15 @@ fn untouched(
     let seed = manifest.training["fit"]["seed"].as_u64();
     let seed = seed.context("the manifest does not say with which seed the data was split")?;
     let split = corpus::split_by_group(examples, crate::pipeline::FRACTIONS, seed);
+    let (name, rows) = match purpose {
+        Purpose::Calibrating => ("calibrate", split.calibrate),
+        Purpose::Judging => ("test", split.test),
+    };
     say(&format!(
-        "this is the data the artifact was trained on: its {} test rows are used, which took no part in it",
-        split.test.len()
+        "this is the data the artifact was trained on: its {} {name} rows are used, which took no part in it",
+        rows.len()
     ));
-    Ok(("test".to_owned(), split.test))
+    Ok((name.to_owned(), rows))
 }
 
 /// Large over small, the pair whose truth is known, then large over medium.

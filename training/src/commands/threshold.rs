@@ -10,7 +10,7 @@ use classifier::Backend;
 use policy::{Certificate, Objective, Risk};
 use types::{ModelPair, Threshold};
 
-use super::{DataArgs, Loaded, PairArgs, untouched};
+use super::{DataArgs, Loaded, PairArgs, Purpose, untouched};
 use crate::card::refresh;
 use crate::operating_point::{Origin, Rows, operating_point};
 use crate::prices::Prices;
@@ -117,7 +117,7 @@ impl ThresholdArgs {
         let calibrator = artifact.calibrators().iter().find(|c| c.pair == pair);
         let calibrator = calibrator.with_context(|| format!("{pair} has no calibrator in this artifact"))?;
         let fingerprint = corpus::fingerprint(&examples);
-        let (split, rows) = untouched(&artifact, &examples, &fingerprint, say)?;
+        let (split, rows) = untouched(&artifact, &examples, &fingerprint, Purpose::Judging, say)?;
         let rows = Rows::new(artifact.classifier(), calibrator, &examples, &rows);
         if rows.is_empty() {
             bail!("no row has outcomes of both {} and {}", pair.strong(), pair.weak());

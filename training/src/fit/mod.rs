@@ -1,13 +1,15 @@
-//! Fitting a classifier: targets from evidence, the training loop, checkpoints.
+//! Fitting a classifier: targets from evidence, the training loop, checkpoints, models that join later.
 //! Nothing here calibrates or evaluates beyond the early-stopping loss.
 
 mod checkpoint;
 mod config;
 mod loss;
+mod newcomer;
 mod targets;
 mod trainer;
 
 pub use checkpoint::Checkpoints;
 pub use config::{FitConfig, Schedule};
+pub use newcomer::{fit_newcomer, rows_about};
 pub use targets::{Prepared, WinTarget};
 pub use trainer::{FitError, FitReport, MINIMUM_ROWS, Observer, Outcome, Progress, Silent, fit};
