@@ -8,7 +8,9 @@ use calibration::Map;
 use evaluation::{ReliabilityBin, reliability_equal_mass};
 use types::ModelPair;
 
+use crate::accuracy_curve;
 use crate::measure::Measured;
+use crate::plot::escape;
 
 const BINS: usize = 10;
 
@@ -24,7 +26,21 @@ pub(crate) fn card_files(
             files.push((figure(i), reliability_svg(&calibrator.pair, &bins, rows.labels.len()).into_bytes()));
         }
     }
+    files.extend(curves(manifest));
     files
+}
+
+/// The accuracy curve of every operating point that was read off one.
+fn curves(manifest: &Manifest) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let points = manifest.operating_points.iter().flat_map(|(name, by_pair)| {
+        by_pair.iter().enumerate().map(move |(i, (pair, point))| (curve_figure(name, i), pair, point))
+    });
+    points.filter_map(|(file, pair, point)| Some((file, accuracy_curve::svg(pair, point)?.into_bytes())))
+}
+
+fn curve_figure(name: &str, i: usize) -> String {
+    let plain: String = name.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+    format!("accuracy-curve-{plain}-{}.svg", i + 1)
 }
 
 /// The card of a manifest whose figures are unchanged: their diagrams are taken over from `folder`.
@@ -34,6 +50,7 @@ pub(crate) fn refresh(
     folder: &Path,
 ) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![("MODEL_CARD.md".to_owned(), card(manifest, calibrators).into_bytes())];
+    files.extend(curves(manifest));
     let measured = (0..calibrators.len()).filter(|i| metrics_of(manifest, &calibrators[*i]).is_some());
     files.extend(
         measured.map(figure).filter_map(|name| Some((name.clone(), std::fs::read(folder.join(&name)).ok()?))),
@@ -211,6 +228,11 @@ fn operating_points_section(text: &mut String, manifest: &Manifest) {
             );
         }
     }
+    for (name, by_pair) in &manifest.operating_points {
+        for (i, (pair, _)) in by_pair.iter().enumerate().filter(|(_, (_, p))| !p.accuracy_curve.is_empty()) {
+            let _ = writeln!(text, "\n![Accuracy curve of {name} for {pair}]({})", curve_figure(name, i));
+        }
+    }
     text.push('\n');
 }
 
@@ -328,8 +350,4 @@ fn reliability_svg(pair: &ModelPair, bins: &[ReliabilityBin], rows: usize) -> St
         y(0.5)
     );
     svg
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

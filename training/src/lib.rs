@@ -1,5 +1,6 @@
 //! Training: evidence in, artifact out. Reading data lives in `corpus`, serving in `server`.
 
+mod accuracy_curve;
 pub mod calibrate;
 mod card;
 pub mod commands;

@@ -16,6 +16,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use types::{Score, WinProbability};
 
+use crate::accuracy_curve::accuracy_curve;
 use crate::calibrate::pair_scores;
 use crate::prices::PairCost;
 
@@ -287,6 +288,10 @@ pub fn operating_point(rows: &Rows, objective: &Objective, origin: &Origin<'_>) 
         certificate,
         labels_needed: selection.labels_needed.map(|all| all.saturating_sub(rows.len())),
         certified_slices,
+        accuracy_curve: match objective {
+            Objective::ErrorBudget(_) => accuracy_curve(rows, origin.seed)?,
+            _ => Vec::new(),
+        },
         bound_to: String::new(),
     })
 }
@@ -319,10 +324,18 @@ pub fn strong_call_rate(objective: &str) -> Option<f64> {
     objective.strip_prefix(STRONG_CALL_RATE)?.parse().ok()
 }
 
+/// How an operating point for an error budget begins to say so.
+const ERROR_BUDGET: &str = "error-budget ";
+
+/// The budget of an operating point that was selected for one.
+pub fn error_budget(objective: &str) -> Option<f64> {
+    objective.strip_prefix(ERROR_BUDGET)?.parse().ok()
+}
+
 fn objective_in_words(objective: &Objective) -> String {
     match objective {
         Objective::StrongCallRate(rate) => format!("{STRONG_CALL_RATE}{rate}"),
-        Objective::ErrorBudget(budget) => format!("error-budget {budget}"),
+        Objective::ErrorBudget(budget) => format!("{ERROR_BUDGET}{budget}"),
         Objective::QualityFloor(floor) => format!("quality-floor {floor}"),
         Objective::CostBudget(budget) => format!("cost-budget {budget} USD per query"),
         Objective::ValuePerCorrect(value) => format!("value-per-correct {value} USD"),

@@ -9,6 +9,23 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
 
+/// Colours of a plot that stands alone.
+const STANDALONE: &str = "\
+.paper{fill:#fff}text{fill:#5b6570}.title{fill:#1b1f24;font-weight:600}.grid{stroke:#d7dce2}\
+.line{fill:none;stroke-width:2}.line.a{stroke:#1f6feb}.line.b{stroke:#c2410c}.line.c{stroke:#15803d}\
+.line.d{stroke:#5b6570;stroke-width:1.5;stroke-dasharray:4 4}.band{opacity:.18}\
+.a{fill:#1f6feb}.b{fill:#c2410c}.c{fill:#15803d}.d{fill:#5b6570}.line.a,.line.b,.line.c,.line.d{fill:none}\
+@media(prefers-color-scheme:dark){.paper{fill:#14171b}text{fill:#9aa4af}.title{fill:#e6e9ed}.grid{stroke:#333a42}}";
+
+/// Text as XML wants it.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('\'', "&#39;")
+        .replace('"', "&quot;")
+}
+
 /// A plot under construction.
 pub(crate) struct Plot {
     x: (f64, f64),
@@ -116,6 +133,33 @@ impl Plot {
         if !name.is_empty() {
             self.legend.push((name.to_owned(), class));
         }
+    }
+
+    /// A file of its own, with its title and legend inside and the colours of light and dark screens.
+    pub(crate) fn standalone(self, title: &str) -> String {
+        const LINE: f64 = 16.0;
+        let mut legend = String::new();
+        for (i, (name, class)) in self.legend.iter().enumerate() {
+            let (x, y) = (LEFT + 210.0 * (i % 2) as f64, HEIGHT + LINE * (1 + i / 2) as f64);
+            let _ = write!(
+                legend,
+                "<rect class='mark {class}' x='{x}' y='{:.1}' width='9' height='9'/><text x='{:.1}' y='{y}'>{}</text>",
+                y - 9.0,
+                x + 14.0,
+                escape(name)
+            );
+        }
+        let height = HEIGHT + LINE * (2 + self.legend.len().div_ceil(2)) as f64;
+        format!(
+            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 {0} {WIDTH} {1}' width='{WIDTH}' height='{1}' \
+             font-family='system-ui, sans-serif' font-size='11'><style>{STANDALONE}</style>\
+             <rect class='paper' x='0' y='{0}' width='{WIDTH}' height='{1}'/>\
+             <text class='title' x='{LEFT}' y='-6'>{2}</text>{3}{legend}</svg>\n",
+            -1.5 * LINE,
+            height,
+            escape(title),
+            self.body,
+        )
     }
 
     /// A figure with its caption and legend.

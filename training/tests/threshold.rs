@@ -50,8 +50,9 @@ fn every_objective_becomes_an_operating_point() {
     let (_, floor) = select("floor", &["--quality-floor", "0.95", "--prices", prices]);
     assert!((floor.measured["quality_retained"].value - 0.95).abs() < 1e-9);
     assert!(floor.measured["cost_fraction"].value < 1.0);
-    let (_, budget) = select("budget", &["--error-budget", "0.05"]);
+    let (said, budget) = select("budget", &["--error-budget", "0.05"]);
     assert!(budget.measured["strong_call_rate"].value < 1.0 && budget.certificate.is_none());
+    accuracy_curve(&artifact, &said, &budget);
     let (_, cost) = select("cost", &["--cost-budget", "0.003", "--prices", prices]);
     let strong_usd = (600.0 * 3.0 + 300.0 * 15.0) / 1e6;
     assert!(cost.measured["cost_fraction"].value * strong_usd <= 0.003 + 1e-12);
@@ -80,6 +81,26 @@ fn every_objective_becomes_an_operating_point() {
     assert!(String::from_utf8_lossy(&unpriced.stderr).contains("give the prices"));
     let two = training(&[&fresh[..], &["--cost-budget", "1", "--strong-call-rate", "0.2"]].concat());
     assert_eq!(two.status.code(), Some(2), "one objective at a time");
+}
+
+/// The curve an error budget was read off: printed, drawn, and crossing the budget where the threshold is.
+fn accuracy_curve(artifact: &Path, said: &str, budget: &OperatingPoint) {
+    let curve = &budget.accuracy_curve;
+    assert_eq!(curve.iter().map(|b| b.rows).sum::<usize>(), budget.rows);
+    let strong = curve.iter().map(|b| b.strong * b.rows as f64).sum::<f64>() / budget.rows as f64;
+    for bucket in curve {
+        let within = bucket.routed.value >= strong - 0.05 - 1e-9;
+        // Whole buckets below the threshold stay within the budget.
+        assert!(bucket.probability.1 >= budget.high || within, "{bucket:?}");
+        assert!(bucket.weak.lower <= bucket.weak.value && bucket.weak.value <= bucket.weak.upper);
+    }
+    let last = curve.last().unwrap();
+    assert!(last.routed.value < strong - 0.05, "with everything on weak the budget is spent");
+    assert_eq!(said.matches('◄').count(), 1, "{said}");
+    let card = std::fs::read_to_string(artifact.join("MODEL_CARD.md")).unwrap();
+    assert!(card.contains("accuracy-curve-budget-1.svg"));
+    let svg = std::fs::read_to_string(artifact.join("accuracy-curve-budget-1.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains(&format!("threshold {:.4}", budget.high)), "{svg}");
 }
 
 #[test]

@@ -14,8 +14,8 @@ mod store;
 pub use error::ArtifactError;
 pub use load::Artifact;
 pub use manifest::{
-    BackendRecord, CalibrationRecord, CertificateRecord, DataSummary, FORMAT_VERSION, Interval, Manifest,
-    Metrics, OperatingPoint, PairMetrics, Splits, ZeroShotMetrics,
+    AccuracyBucket, BackendRecord, CalibrationRecord, CertificateRecord, DataSummary, FORMAT_VERSION,
+    Interval, Manifest, Metrics, OperatingPoint, PairMetrics, Splits, ZeroShotMetrics,
 };
 pub use probe::probe_queries;
 pub use store::{Draft, PairCalibrator};

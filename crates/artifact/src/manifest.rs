@@ -80,8 +80,28 @@ pub struct OperatingPoint {
     pub labels_needed: Option<usize>,
     /// What was proved of each slice of high stakes; the others go strong.
     pub certified_slices: BTreeMap<String, CertificateRecord>,
+    /// For an error budget: the accuracy curve it was read off, lowest probabilities first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accuracy_curve: Vec<AccuracyBucket>,
     /// Hash prefix of the classifier's weights and the pair's calibrator it was selected with.
     pub bound_to: String,
+}
+
+/// A bucket of rows of like probability, and the quality of all rows when everything up to it stays on weak.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccuracyBucket {
+    /// Lowest and highest probability of the bucket.
+    pub probability: (f64, f64),
+    /// Its rows.
+    pub rows: usize,
+    /// Mean score of weak in it, with its Wilson interval.
+    pub weak: Interval,
+    /// Mean score of strong in it.
+    pub strong: f64,
+    /// Mean score over all rows when those up to this bucket stay on weak and the rest goes strong, with its
+    /// bootstrap interval.
+    pub routed: Interval,
 }
 
 /// A finite-sample guarantee: with confidence 1 - delta the risk is at most alpha.

@@ -11,6 +11,7 @@ use policy::{Certificate, Objective, Risk};
 use types::{ModelPair, Threshold};
 
 use super::{DataArgs, Loaded, PairArgs, Purpose, untouched};
+use crate::accuracy_curve;
 use crate::card::refresh;
 use crate::operating_point::{Origin, Rows, operating_point};
 use crate::prices::Prices;
@@ -133,6 +134,7 @@ impl ThresholdArgs {
         let before =
             artifact.manifest().operating_points.get(&self.name).and_then(|by| by.get(&pair.to_string()));
         show(&self.name, &pair, before, &point, say);
+        accuracy_curve::lines(&point).iter().for_each(|line| say(line));
         if let Some(prices) = &prices {
             say(&format!("prices valid on {}", prices.valid_on()));
         }
@@ -214,5 +216,7 @@ fn show(
     };
     line("certificate", before.map_or("–".to_owned(), certificate), certificate(after));
     let slices = |p: &OperatingPoint| p.certified_slices.keys().cloned().collect::<Vec<_>>().join(", ");
-    line("certified high stakes", before.map_or(String::new(), slices), slices(after));
+    if before.is_some_and(|p| !p.certified_slices.is_empty()) || !after.certified_slices.is_empty() {
+        line("certified high stakes", before.map_or(String::new(), slices), slices(after));
+    }
 }
