@@ -119,18 +119,21 @@ pub(crate) fn svg(pair: &str, point: &OperatingPoint) -> Option<String> {
     let (least, most) = values.fold((strong - budget, strong), |(l, m), v| (l.min(v), m.max(v)));
     let x = (first.probability.0, last.probability.1);
     let mut plot = Plot::new(x, (least, most), "win probability", "mean score");
-    let at_edge = |of: fn(&AccuracyBucket) -> f64| -> Vec<(f64, f64)> {
-        // With nothing on weak, all rows score what strong scores.
-        std::iter::once((x.0, strong)).chain(curve.iter().map(|b| (b.probability.1, of(b)))).collect()
-    };
-    plot.band("95 %, bootstrap", "a", &at_edge(|b| b.routed.lower), &at_edge(|b| b.routed.upper));
-    plot.line("routed, weak up to here", "a", at_edge(|b| b.routed.value));
+    let threshold = point.high.clamp(x.0, x.1);
+    // With nothing on weak, all rows score what strong scores; at the threshold, what was measured there.
+    let nothing = (x.0, Interval { value: strong, lower: strong, upper: strong });
+    let mut routed = vec![nothing];
+    routed.extend(curve.iter().map(|b| (b.probability.1, b.routed)));
+    routed.extend(point.measured.get("quality").map(|quality| (threshold, *quality)));
+    routed.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let along = |of: fn(&Interval) -> f64| routed.iter().map(|(x, f)| (*x, of(f))).collect::<Vec<_>>();
+    plot.band("95 %, bootstrap", "a", &along(|f| f.lower), &along(|f| f.upper));
+    plot.line("routed, weak up to here", "a", along(|f| f.value));
     let middle = |b: &AccuracyBucket| 0.5 * (b.probability.0 + b.probability.1);
     plot.line("strong, by bucket", "c", curve.iter().map(|b| (middle(b), b.strong)));
     let weak = |b: &AccuracyBucket| (middle(b), b.weak.value, Some((b.weak.lower, b.weak.upper)));
     plot.marks("weak, by bucket (Wilson 95 %)", "b", curve.iter().map(weak));
     plot.line(&format!("strong alone less {budget}"), "d", [(x.0, strong - budget), (x.1, strong - budget)]);
-    let threshold = point.high.clamp(x.0, x.1);
     plot.line("", "d", [(threshold, least), (threshold, most)]);
     plot.marks(&format!("threshold {:.4}", point.high), "d", [(threshold, strong - budget, None)]);
     Some(plot.standalone(&format!("{pair}: {}, {} rows", point.objective, point.rows)))
