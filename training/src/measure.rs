@@ -176,7 +176,7 @@ pub fn ranking(
 /// to recover, preferences only) is left out, not made up.
 fn estimate<G: Ord>(
     groups: &[G],
-    statistic: impl Fn(&[usize]) -> Option<f64>,
+    statistic: impl Fn(&[usize]) -> Option<f64> + Sync,
     rng: &mut ChaCha8Rng,
 ) -> Result<Option<Interval>, evaluation::EvaluationError> {
     let all: Vec<usize> = (0..groups.len()).collect();

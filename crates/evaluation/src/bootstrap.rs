@@ -7,10 +7,16 @@ use crate::quantile::quantile;
 use rand::{Rng, RngExt};
 use std::collections::BTreeMap;
 
-/// With more groups than this, resamples hold this many groups and the deviations they show are scaled down by
-/// the root of the share: the m-out-of-n bootstrap (Bickel, Götze and van Zwet 1997), right for any figure
-/// whose error falls with the root of the sample, at a cost that no longer grows with it.
-const MOST_GROUPS: usize = 20_000;
+/// With more rows than this, resamples hold as many groups as make up about so many rows, and the deviations they
+/// show are scaled down by the root of the share: the m-out-of-n bootstrap (Bickel, Götze and van Zwet 1997), right
+/// for any figure whose error falls with the root of the sample, at a cost that no longer grows with it.
+const MOST_ROWS: usize = 20_000;
+
+/// A resample holds at least so many groups (or all there are), however large they are.
+const LEAST_GROUPS: usize = 1_000;
+
+/// Resamples that are drawn before their statistics are computed side by side.
+const AT_ONCE: usize = 32;
 
 /// A two-sided interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,7 +44,7 @@ pub struct Interval {
 /// more than half of the resamples.
 pub fn percentile_interval<G: Ord, R: Rng + ?Sized>(
     groups: &[G],
-    statistic: impl Fn(&[usize]) -> Option<f64>,
+    statistic: impl Fn(&[usize]) -> Option<f64> + Sync,
     resamples: usize,
     level: f64,
     rng: &mut R,
@@ -53,11 +59,27 @@ pub fn percentile_interval<G: Ord, R: Rng + ?Sized>(
 /// As [`percentile_interval`], for the first statistic concerned.
 pub fn percentile_intervals<const K: usize, G: Ord, R: Rng + ?Sized>(
     groups: &[G],
-    statistics: impl Fn(&[usize]) -> [Option<f64>; K],
+    statistics: impl Fn(&[usize]) -> [Option<f64>; K] + Sync,
     resamples: usize,
     level: f64,
     rng: &mut R,
 ) -> Result<[Interval; K], EvaluationError> {
+    let found = shared_intervals(groups, |rows| statistics(rows).to_vec(), resamples, level, rng)?;
+    Ok(std::array::from_fn(|i| found[i]))
+}
+
+/// [`percentile_interval`] for as many statistics of the same resamples as `statistics` gives, always in the same
+/// order. Statistics are computed on every core; the result does not depend on how many there are.
+///
+/// # Errors
+/// As [`percentile_interval`], for the first statistic concerned.
+pub fn shared_intervals<G: Ord, R: Rng + ?Sized>(
+    groups: &[G],
+    statistics: impl Fn(&[usize]) -> Vec<Option<f64>> + Sync,
+    resamples: usize,
+    level: f64,
+    rng: &mut R,
+) -> Result<Vec<Interval>, EvaluationError> {
     check_level(level)?;
     if resamples == 0 {
         return Err(EvaluationError::Zero("resamples"));
@@ -69,32 +91,52 @@ pub fn percentile_intervals<const K: usize, G: Ord, R: Rng + ?Sized>(
     if members.len() < 2 {
         return Err(EvaluationError::OneGroup);
     }
-    let drawn = members.len().min(MOST_GROUPS);
-    let mut values: [Vec<f64>; K] = std::array::from_fn(|_| Vec::with_capacity(resamples));
-    let mut rows = Vec::with_capacity(groups.len());
-    for _ in 0..resamples {
-        rows.clear();
-        for _ in 0..drawn {
-            rows.extend_from_slice(&members[rng.random_range(0..members.len())]);
-        }
-        for (values, value) in values.iter_mut().zip(statistics(&rows)) {
-            values.extend(value.filter(|v| v.is_finite()));
+    let drawn = groups_of_a_resample(members.len(), groups.len());
+    let all: Vec<usize> = (0..groups.len()).collect();
+    let whole = statistics(&all);
+    let mut values: Vec<Vec<f64>> = whole.iter().map(|_| Vec::with_capacity(resamples)).collect();
+    let mut draw = || {
+        let groups = (0..drawn).map(|_| &members[rng.random_range(0..members.len())]);
+        groups.flatten().copied().collect::<Vec<usize>>()
+    };
+    for first in (0..resamples).step_by(AT_ONCE) {
+        let samples: Vec<Vec<usize>> = (first..resamples.min(first + AT_ONCE)).map(|_| draw()).collect();
+        for found in on_every_core(&samples, &statistics) {
+            for (values, value) in values.iter_mut().zip(found) {
+                values.extend(value.filter(|v| v.is_finite()));
+            }
         }
     }
-    let mut intervals = [Interval { lower: 0.0, upper: 0.0, undefined: 0 }; K];
-    for (interval, values) in intervals.iter_mut().zip(&mut values) {
-        *interval = interval_of(values, resamples, level)?;
-    }
+    let intervals = values.iter_mut().map(|values| interval_of(values, resamples, level));
+    let mut intervals: Vec<Interval> = intervals.collect::<Result<_, _>>()?;
     if drawn < members.len() {
-        let all: Vec<usize> = (0..groups.len()).collect();
         let scale = (drawn as f64 / members.len() as f64).sqrt();
-        for (interval, whole) in intervals.iter_mut().zip(statistics(&all)) {
+        for (interval, whole) in intervals.iter_mut().zip(whole) {
             let Some(whole) = whole else { continue };
             interval.lower = whole + scale * (interval.lower - whole);
             interval.upper = whole + scale * (interval.upper - whole);
         }
     }
     Ok(intervals)
+}
+
+fn groups_of_a_resample(groups: usize, rows: usize) -> usize {
+    if rows <= MOST_ROWS { groups } else { (groups * MOST_ROWS / rows).max(LEAST_GROUPS).min(groups) }
+}
+
+/// The statistics of each sample, in the order of the samples.
+fn on_every_core<T: Send>(samples: &[Vec<usize>], statistics: &(impl Fn(&[usize]) -> T + Sync)) -> Vec<T> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let size = samples.len().div_ceil(cores).max(1);
+    std::thread::scope(|scope| {
+        let compute = |part: &[Vec<usize>]| part.iter().map(|rows| statistics(rows)).collect::<Vec<T>>();
+        let parts: Vec<_> = samples.chunks(size).map(|part| scope.spawn(move || compute(part))).collect();
+        let join = |part: std::thread::ScopedJoinHandle<'_, Vec<T>>| match part.join() {
+            Ok(found) => found,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        parts.into_iter().flat_map(join).collect()
+    })
 }
 
 /// The rows of each group, groups in the order of their first row.
@@ -198,7 +240,7 @@ mod tests {
     #[test]
     fn large_samples_are_resampled_in_part_and_scaled() {
         let mut rng = ChaCha8Rng::seed_from_u64(13);
-        let (rows, mut covered) = (4 * MOST_GROUPS, 0);
+        let (rows, mut covered) = (4 * MOST_ROWS, 0);
         let groups: Vec<usize> = (0..rows).collect();
         for _ in 0..60 {
             let values: Vec<f64> = (0..rows).map(|_| f64::from(u8::from(rng.random_bool(0.3)))).collect();

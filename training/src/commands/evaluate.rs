@@ -8,23 +8,15 @@ use artifact::{Artifact, PairCalibrator};
 use clap::Args;
 use classifier::Backend;
 use corpus::Example;
-use evaluation::auroc;
-use evaluation::routing::full_sweep;
 use policy::RandomisedThreshold;
 use types::{ModelName, ModelPair, Threshold};
 
 use super::{DataArgs, Loaded, PairArgs, Purpose, untouched};
-use crate::calibrate::{label, pair_scores};
+use crate::calibrate::label;
 use crate::measure::{prompt_length, ranking};
 use crate::operating_point::Rows;
 use crate::prices::Prices;
-use crate::report::{Input, Report, Swap, Volume, lines, page};
-
-/// Pairs of the pair-swap table at most, those with the most rows first.
-const MOST_SWAPS: usize = 12;
-
-/// Rows that a pair of the pair-swap table has at least.
-const LEAST_SWAP_ROWS: usize = 100;
+use crate::report::{Input, Report, Volume, lines, page, pair_swaps};
 
 /// Measure an artifact on labelled data and say whether routing pays.
 ///
@@ -126,7 +118,7 @@ impl EvaluateArgs {
             simulated,
             lengths: &lengths,
             best_single: best_single(&found, &examples),
-            swaps: swaps(&found, &examples, pair),
+            swaps: pair_swaps(&found, &examples, pair, self.seed)?,
             point: self.point(artifact, pair)?,
             cost: prices.as_ref().map(|p| p.pair(pair)).transpose()?,
             volume,
@@ -158,67 +150,17 @@ fn write(report: &Report, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The model with the best mean score among those that answered every row.
-fn best_single(rows: &Rows, examples: &[Example]) -> Option<(String, f64)> {
+/// The model with the best mean score among those that answered every row, with its scores.
+fn best_single(rows: &Rows, examples: &[Example]) -> Option<(String, Vec<f64>)> {
     let mut sums: BTreeMap<&ModelName, (usize, f64)> = BTreeMap::new();
     for (model, score) in rows.examples.iter().flat_map(|r| &examples[*r].evidence.outcomes) {
         let sum = sums.entry(model).or_default();
         *sum = (sum.0 + 1, sum.1 + score);
     }
     let whole = sums.into_iter().filter(|(_, (n, _))| *n == rows.len());
-    let best = whole.max_by(|a, b| a.1.1.total_cmp(&b.1.1))?;
-    Some((best.0.as_str().to_owned(), best.1.1 / rows.len() as f64))
-}
-
-/// How the same probability ranks other pairs of the data.
-fn swaps(rows: &Rows, examples: &[Example], own: &ModelPair) -> Vec<Swap> {
-    let mut answered: BTreeMap<&ModelName, usize> = BTreeMap::new();
-    for model in rows.examples.iter().flat_map(|r| examples[*r].evidence.outcomes.keys()) {
-        *answered.entry(model).or_default() += 1;
-    }
-    let mut models: Vec<(&ModelName, usize)> = answered.into_iter().collect();
-    models.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    models.truncate(8);
-    let mut found = Vec::new();
-    for (i, (a, _)) in models.iter().enumerate() {
-        for (b, _) in &models[i + 1..] {
-            let Ok(pair) = ModelPair::new((*a).clone(), (*b).clone()) else { continue };
-            found.extend(swap(rows, examples, &pair, own));
-        }
-    }
-    found.sort_by(|a, b| b.rows.cmp(&a.rows).then(a.pair.cmp(&b.pair)));
-    found.truncate(MOST_SWAPS);
-    found
-}
-
-/// The pair the right way round: the model that is better on average is strong.
-fn swap(rows: &Rows, examples: &[Example], pair: &ModelPair, own: &ModelPair) -> Option<Swap> {
-    let both: Vec<(f64, (f64, f64))> = rows
-        .examples
-        .iter()
-        .zip(&rows.probabilities)
-        .filter_map(|(r, p)| Some((p.get(), pair_scores(&examples[*r], pair)?)))
-        .collect();
-    if both.len() < LEAST_SWAP_ROWS {
-        return None;
-    }
-    let ahead: f64 = both.iter().map(|(_, (weak, strong))| strong - weak).sum();
-    if ahead < 0.0 {
-        let turned = ModelPair::new(pair.weak().clone(), pair.strong().clone()).ok()?;
-        return swap(rows, examples, &turned, own);
-    }
-    if pair == own {
-        return None;
-    }
-    let (scores, outcomes): (Vec<f64>, Vec<(f64, f64)>) = both.into_iter().unzip();
-    let (weak, strong): (Vec<f64>, Vec<f64>) = outcomes.into_iter().unzip();
-    let labels: Vec<bool> = strong.iter().zip(&weak).map(|(s, w)| s > w).collect();
-    Some(Swap {
-        pair: pair.to_string(),
-        rows: scores.len(),
-        auroc: auroc(&scores, &labels).ok()?,
-        apgr: full_sweep(&scores, &weak, &strong).ok().map(|c| c.apgr()),
-    })
+    let (best, _) = whole.max_by(|a, b| a.1.1.total_cmp(&b.1.1))?;
+    let scores = rows.examples.iter().filter_map(|r| examples[*r].evidence.outcomes.get(best).copied());
+    Some((best.as_str().to_owned(), scores.collect()))
 }
 
 /// Ranks the outcomes of a pair the artifact has no calibrator for by the probability of its default pair.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use artifact::Interval;
 
-use super::{CurvePoint, Report};
-use crate::plot::Plot;
+use super::{CurvePoint, NO_GAP, Report, names, precise};
+use crate::plot::{Plot, escape};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --fg:#1b1f24; --bg:#fff; --soft:#5b6570; --line:#d7dce2; --a:#1f6feb; --b:#c2410c; --c:#15803d; --card:#f5f7f9 }
@@ -71,20 +71,8 @@ pub fn page(report: &Report) -> String {
     html
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('\'', "&#39;")
-        .replace('"', "&quot;")
-}
-
 fn short(hash: &str) -> String {
     hash.chars().take(12).collect()
-}
-
-fn shown(f: &Interval) -> String {
-    format!("{:.4} [{:.4}, {:.4}]", f.value, f.lower, f.upper)
 }
 
 fn verdict(report: &Report, html: &mut String) {
@@ -204,43 +192,40 @@ fn table(html: &mut String, title: &str, head: &[&str], rows: impl IntoIterator<
 }
 
 fn tables(report: &Report, html: &mut String) {
-    let (classifier, length) = (&report.scorers["classifier"], &report.scorers["prompt_length"]);
-    let cell = |f: Option<&Interval>| f.map_or("–".to_owned(), shown);
-    let plain = |f: Option<&f64>| f.map_or("–".to_owned(), |v| format!("{v:.4}"));
-    let estimates = classifier.estimates.keys().map(|name| {
-        vec![
-            name.clone(),
-            cell(classifier.estimates.get(name)),
-            cell(length.estimates.get(name)),
-            cell(report.over_prompt_length.get(name)),
-        ]
-    });
-    let values = classifier.values.keys().map(|name| {
-        vec![name.clone(), plain(classifier.values.get(name)), plain(length.values.get(name)), "–".to_owned()]
-    });
-    table(
-        html,
-        "Figures",
-        &["figure", "classifier", "prompt length", "difference, paired"],
-        estimates.chain(values),
-    );
+    let (classifier, length) =
+        (&report.scorers["classifier"].estimates, &report.scorers["prompt_length"].estimates);
+    let cell = |f: Option<&Interval>| f.map_or("–".to_owned(), precise);
+    let mut figures: Vec<Vec<String>> = names(report)
+        .into_iter()
+        .map(|name| {
+            let over = report.over_prompt_length.get(name);
+            vec![name.clone(), cell(classifier.get(name)), cell(length.get(name)), cell(over)]
+        })
+        .collect();
+    if report.no_gap_to_recover {
+        figures.push(["apgr, cpt", NO_GAP, NO_GAP, "–"].map(str::to_owned).into());
+    }
+    let head = ["figure", "classifier", "prompt length", "difference, paired"];
+    table(html, "Figures", &head, figures);
+    html.push_str("<p class='soft'>Resamples repeat rows, which adds noise to bins: the interval of an ECE lies high.</p>");
     let parts = report.decomposition.iter().map(|(name, d)| {
-        let f = |v: f64| format!("{v:.4}");
-        vec![name.clone(), f(d.score), f(d.miscalibration), f(d.discrimination), f(d.uncertainty)]
+        let parts = [&d.score, &d.miscalibration, &d.discrimination, &d.uncertainty];
+        std::iter::once(name.clone()).chain(parts.map(precise)).collect()
     });
     let head = ["score", "value", "= miscalibration", "- discrimination", "+ uncertainty"];
     table(html, "Where the error comes from (CORP)", &head, parts);
-    let baselines = report
-        .baselines
-        .iter()
-        .map(|b| vec![b.name.clone(), format!("{:.4}", b.quality), format!("{:.3}", b.strong_call_rate)]);
-    table(html, "Baselines", &["policy", "quality", "strong-call rate"], baselines);
+    let baselines = report.baselines.iter().map(|b| {
+        let calls = b.strong_call_rate.map_or("–".to_owned(), |rate| format!("{rate:.3}"));
+        vec![b.name.clone(), precise(&b.quality), calls, precise(&b.operating_point_over)]
+    });
+    let head = ["policy", "quality", "strong-call rate", "operating point over it, paired"];
+    table(html, "Baselines", &head, baselines);
     let buckets = report.buckets.iter().map(|b| {
         vec![
             format!("{:.3}–{:.3}", b.probability.0, b.probability.1),
             b.rows.to_string(),
             format!("{:.3}", b.mean_probability),
-            shown(&b.weak_suffices),
+            precise(&b.weak_suffices),
             format!("{:.3}", b.weak),
             format!("{:.3}", b.strong),
         ]
@@ -251,14 +236,14 @@ fn tables(report: &Report, html: &mut String) {
             s.slice.clone(),
             s.rows.to_string(),
             format!("{:.3}", s.mean_probability),
-            shown(&s.observed),
+            precise(&s.observed),
             format!("{:.4}", s.p_value),
         ]
     });
     table(html, "Slices", &["slice", "rows", "mean probability", "observed (exact)", "p (Holm)"], slices);
     let swaps = report.pair_swaps.iter().map(|s| {
-        let apgr = s.apgr.map_or("–".to_owned(), |a| format!("{a:.4}"));
-        vec![s.pair.clone(), s.rows.to_string(), format!("{:.4}", s.auroc), apgr]
+        let apgr = s.apgr.as_ref().map_or(NO_GAP.to_owned(), precise);
+        vec![s.pair.clone(), s.rows.to_string(), precise(&s.gap), precise(&s.auroc), apgr]
     });
-    table(html, "The same probability on other pairs", &["pair", "rows", "AUROC", "APGR"], swaps);
+    table(html, "The same probability on other pairs", &["pair", "rows", "gap", "AUROC", "APGR"], swaps);
 }

@@ -2,7 +2,7 @@
 
 use artifact::Interval;
 
-use super::Report;
+use super::{NO_GAP, Report, names, precise};
 
 /// What is printed, line by line.
 pub fn lines(report: &Report) -> Vec<String> {
@@ -29,10 +29,7 @@ pub fn lines(report: &Report) -> Vec<String> {
     out.push(String::new());
     figures(report, &mut out);
     out.push(String::new());
-    out.push(format!("{:<34} {:>8} {:>12}", "baseline", "quality", "strong calls"));
-    for b in &report.baselines {
-        out.push(format!("{:<34} {:>8.4} {:>12.3}", b.name, b.quality, b.strong_call_rate));
-    }
+    baselines(report, &mut out);
     out.push(String::new());
     out.push(format!(
         "{:<16} {:>6} {:>7} {:>24} {:>7} {:>7}",
@@ -40,7 +37,7 @@ pub fn lines(report: &Report) -> Vec<String> {
     ));
     for b in &report.buckets {
         let range = format!("{:.3}–{:.3}", b.probability.0, b.probability.1);
-        let suffices = shown(&b.weak_suffices);
+        let suffices = precise(&b.weak_suffices);
         out.push(format!(
             "{range:<16} {:>6} {:>7.3} {suffices:>24} {:>7.3} {:>7.3}",
             b.rows, b.mean_probability, b.weak, b.strong
@@ -53,55 +50,61 @@ pub fn lines(report: &Report) -> Vec<String> {
             "slice", "rows", "mean p", "observed", "p (Holm)"
         ));
         for s in &report.slices {
-            let observed = shown(&s.observed);
+            let observed = precise(&s.observed);
             let (rows, mean, p) = (s.rows, s.mean_probability, s.p_value);
             out.push(format!("{:<34} {rows:>6} {mean:>7.3} {observed:>24} {p:>10.4}", s.slice));
         }
     }
-    if !report.pair_swaps.is_empty() {
-        out.push(String::new());
-        out.push(format!(
-            "{:<60} {:>6} {:>7} {:>7}",
-            "the same probability on another pair", "rows", "AUROC", "APGR"
-        ));
-        for s in &report.pair_swaps {
-            let apgr = s.apgr.map_or("–".to_owned(), |a| format!("{a:.4}"));
-            out.push(format!("{:<60} {:>6} {:>7.4} {apgr:>7}", s.pair, s.rows, s.auroc));
-        }
-    }
+    swaps(report, &mut out);
     out
 }
 
-fn shown(f: &Interval) -> String {
-    format!("{:.4} [{:.4}, {:.4}]", f.value, f.lower, f.upper)
+fn baselines(report: &Report, out: &mut Vec<String>) {
+    let head = ["baseline", "quality", "strong calls", "operating point over it"];
+    out.push(format!("{:<48} {:>24} {:>12} {:>26}", head[0], head[1], head[2], head[3]));
+    for b in &report.baselines {
+        let calls = b.strong_call_rate.map_or("–".to_owned(), |rate| format!("{rate:.3}"));
+        let (quality, over) = (precise(&b.quality), precise(&b.operating_point_over));
+        out.push(format!("{:<48} {quality:>24} {calls:>12} {over:>26}", b.name));
+    }
 }
 
+fn swaps(report: &Report, out: &mut Vec<String>) {
+    if report.pair_swaps.is_empty() {
+        return;
+    }
+    out.push(String::new());
+    let head = ["the same probability on another pair", "rows", "gap", "AUROC", "APGR"];
+    out.push(format!("{:<60} {:>6} {:>24} {:>24} {:>24}", head[0], head[1], head[2], head[3], head[4]));
+    for s in &report.pair_swaps {
+        let apgr = s.apgr.as_ref().map_or(NO_GAP.to_owned(), precise);
+        let (gap, auroc) = (precise(&s.gap), precise(&s.auroc));
+        out.push(format!("{:<60} {:>6} {gap:>24} {auroc:>24} {apgr:>24}", s.pair, s.rows));
+    }
+}
+
+/// Figures of both scorers and their paired difference.
 fn figures(report: &Report, out: &mut Vec<String>) {
-    let (classifier, length) = (&report.scorers["classifier"], &report.scorers["prompt_length"]);
-    out.push(format!("{:<24} {:>26} {:>26}", "figure", "classifier", "prompt length"));
-    let mut names: Vec<&String> = classifier.estimates.keys().chain(length.estimates.keys()).collect();
-    names.sort();
-    names.dedup();
-    let cell = |f: Option<&Interval>| f.map_or("–".to_owned(), shown);
-    for name in names {
-        let (own, other) = (cell(classifier.estimates.get(name)), cell(length.estimates.get(name)));
-        out.push(format!("{name:<24} {own:>26} {other:>26}"));
+    let (classifier, length) =
+        (&report.scorers["classifier"].estimates, &report.scorers["prompt_length"].estimates);
+    let head = ["figure", "classifier", "prompt length", "difference, paired"];
+    out.push(format!("{:<24} {:>26} {:>26} {:>28}", head[0], head[1], head[2], head[3]));
+    let cell = |f: Option<&Interval>| f.map_or("–".to_owned(), precise);
+    for name in names(report) {
+        let (own, other) = (cell(classifier.get(name)), cell(length.get(name)));
+        let over = cell(report.over_prompt_length.get(name));
+        out.push(format!("{name:<24} {own:>26} {other:>26} {over:>28}"));
     }
-    let mut names: Vec<&String> = classifier.values.keys().chain(length.values.keys()).collect();
-    names.sort();
-    names.dedup();
-    let cell = |f: Option<&f64>| f.map_or("–".to_owned(), |v| format!("{v:.4}"));
-    for name in names {
-        let (own, other) = (cell(classifier.values.get(name)), cell(length.values.get(name)));
-        out.push(format!("{name:<24} {own:>26} {other:>26}"));
+    if report.no_gap_to_recover {
+        out.push(format!("{:<24} {NO_GAP:>26}", "apgr, cpt"));
     }
-    for (name, difference) in &report.over_prompt_length {
-        out.push(format!("{:<24} {:>26}", format!("{name} over length"), shown(difference)));
-    }
-    for (name, parts) in &report.decomposition {
+    for (name, d) in &report.decomposition {
         out.push(format!(
-            "{name:<24} {:.4} = miscalibration {:.4} - discrimination {:.4} + uncertainty {:.4}",
-            parts.score, parts.miscalibration, parts.discrimination, parts.uncertainty
+            "{name:<24} {} = miscalibration {} - discrimination {} + uncertainty {}",
+            precise(&d.score),
+            precise(&d.miscalibration),
+            precise(&d.discrimination),
+            precise(&d.uncertainty)
         ));
     }
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use artifact::Interval;
 use economics::{PerRequest, Upkeep};
-use policy::{Expected, labels_for_certificate};
+use policy::{Certificate, Expected, Objective, Risk, SelectError, labels_for_certificate};
 use serde::Serialize;
 
-use super::{Figures, Gap};
+use super::{Figures, Gap, interval};
+use crate::operating_point::Rows;
 use crate::prices::PairCost;
 
 /// Routing that keeps the quality floor but saves less than this share of strong-only cost is not worth its
@@ -81,12 +82,10 @@ pub(super) struct Facts<'a> {
     pub(super) quality_floor: f64,
     /// Alpha and delta of the certificate that is asked for.
     pub(super) certificate: (f64, f64),
-    pub(super) rows: usize,
+    pub(super) rows: &'a Rows,
     /// Of the classifier.
     pub(super) figures: &'a Figures,
     pub(super) over_prompt_length: &'a BTreeMap<String, Interval>,
-    /// The least cost that keeps the quality floor.
-    pub(super) at_floor: Option<Expected>,
     pub(super) cost: Option<PairCost>,
     pub(super) volume: &'a Volume,
 }
@@ -94,11 +93,12 @@ pub(super) struct Facts<'a> {
 pub(super) fn judge(facts: &Facts<'_>) -> Result<Verdict> {
     let mut reasons = vec![better_model(facts)];
     if reasons[0].standing != Answer::No {
+        let at_floor = facts.at_quality_floor()?;
         reasons.push(weak_alone(facts));
         reasons.push(ranking(facts));
-        reasons.push(saving(facts));
+        reasons.push(saving(facts, at_floor.as_ref()));
         reasons.push(certificate(facts)?);
-        reasons.push(volume(facts)?);
+        reasons.push(volume(facts, at_floor.as_ref())?);
     }
     let answer = reasons.iter().map(|r| r.standing).max().unwrap_or(Answer::NotYet);
     Ok(Verdict { answer, reasons })
@@ -108,13 +108,22 @@ fn reason(about: &'static str, standing: Standing, words: String) -> Reason {
     Reason { about, standing, words }
 }
 
-fn shown(f: &Interval) -> String {
-    format!("{:.3} [{:.3}, {:.3}]", f.value, f.lower, f.upper)
+impl Facts<'_> {
+    /// What the least cost that keeps the quality floor looks like; `None` where no threshold keeps it.
+    fn at_quality_floor(&self) -> Result<Option<Expected>> {
+        match self.rows.select(&Objective::QualityFloor(self.quality_floor), self.cost) {
+            Ok(selection) => Ok(Some(selection.expected)),
+            Err(error) => match error.downcast_ref() {
+                Some(SelectError::QualityOutOfReach { .. }) => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
 }
 
 fn better_model(facts: &Facts<'_>) -> Reason {
     let Gap { weak, strong, gap, standard_error, recoverable } = facts.gap;
-    let numbers = format!("strong scores {strong:.3}, weak {weak:.3}, a gap of {}", shown(&gap));
+    let numbers = format!("strong scores {strong:.3}, weak {weak:.3}, a gap of {}", interval(&gap));
     if gap.value < -2.0 * standard_error {
         return reason(
             "gap",
@@ -146,7 +155,7 @@ fn ranking(facts: &Facts<'_>) -> Reason {
     let Some(auroc) = facts.figures.estimates.get("auroc") else {
         return reason("ranking", Answer::No, "strong is better always or never: nothing to rank".to_owned());
     };
-    let numbers = format!("AUROC {}", shown(auroc));
+    let numbers = format!("AUROC {}", interval(auroc));
     if auroc.lower <= 0.5 {
         let words = format!("the classifier ranks no better than chance: {numbers}");
         return reason("ranking", Answer::No, words);
@@ -156,12 +165,12 @@ fn ranking(facts: &Facts<'_>) -> Reason {
         Some(over) if over.lower <= 0.0 => reason(
             "ranking",
             Answer::NotYet,
-            format!("not better than prompt length beyond noise: {numbers}, {} above it", shown(over)),
+            format!("not better than prompt length beyond noise: {numbers}, {} above it", interval(over)),
         ),
         Some(over) => reason(
             "ranking",
             Answer::Yes,
-            format!("better than prompt length: {numbers}, {} above it", shown(over)),
+            format!("better than prompt length: {numbers}, {} above it", interval(over)),
         ),
         None => reason("ranking", Answer::Yes, numbers),
     }
@@ -172,8 +181,8 @@ fn fraction(expected: &Expected, cost: Option<PairCost>) -> f64 {
     cost.filter(|c| c.strong_usd > 0.0).map_or(expected.strong_call_rate, |c| expected.cost / c.strong_usd)
 }
 
-fn saving(facts: &Facts<'_>) -> Reason {
-    let Some(expected) = &facts.at_floor else {
+fn saving(facts: &Facts<'_>, at_floor: Option<&Expected>) -> Reason {
+    let Some(expected) = at_floor else {
         let words = format!("no threshold keeps {} of strong's quality", facts.quality_floor);
         return reason("saving", Answer::No, words);
     };
@@ -188,28 +197,30 @@ fn saving(facts: &Facts<'_>) -> Reason {
     reason("saving", Answer::Yes, numbers)
 }
 
+/// Tries the certificate on these very rows.
 fn certificate(facts: &Facts<'_>) -> Result<Reason> {
     let (alpha, delta) = facts.certificate;
-    let needed = labels_for_certificate(alpha, delta, 0.5 * alpha)?;
-    let rows = facts.rows;
+    let (rows, wanted) = (facts.rows.len(), Certificate { risk: Risk::CheapAndWrong, alpha, delta });
     let promise = format!("a cheap-and-wrong rate of at most {alpha} at confidence {}", 1.0 - delta);
-    Ok(match needed {
-        Some(needed) if rows >= needed => reason(
-            "certificate",
-            Answer::Yes,
-            format!("{rows} labels can certify {promise} (about {needed} are needed)"),
-        ),
-        Some(needed) => {
-            let words = format!("{promise} needs about {} more labels than these {rows}", needed - rows);
-            reason("certificate", Answer::NotYet, words)
-        }
-        None => reason("certificate", Answer::NotYet, format!("{promise} needs millions of labels")),
-    })
+    let selection = facts.rows.select(&Objective::Certificate(wanted), facts.cost)?;
+    let calls = selection.expected.strong_call_rate;
+    if selection.certified.is_none() {
+        let needed = labels_for_certificate(alpha, delta, 0.5 * alpha)?;
+        let more = needed.map_or("millions of".to_owned(), |n| format!("about {}", n.saturating_sub(rows)));
+        let words = format!("{promise} needs {more} more labels than these {rows}");
+        return Ok(reason("certificate", Answer::NotYet, words));
+    }
+    let numbers = format!("{promise} holds with {calls:.3} of the calls going strong ({rows} labels)");
+    if 1.0 - calls < LEAST_SAVING {
+        let words = format!("the classifier leaves nothing to promise: {numbers}");
+        return Ok(reason("certificate", Answer::NotYet, words));
+    }
+    Ok(reason("certificate", Answer::Yes, numbers))
 }
 
-fn volume(facts: &Facts<'_>) -> Result<Reason> {
+fn volume(facts: &Facts<'_>, at_floor: Option<&Expected>) -> Result<Reason> {
     let (Some(requests), Some(cost), Some((upkeep, router_usd)), Some(expected)) =
-        (facts.volume.requests_per_day, facts.cost, facts.volume.upkeep, facts.at_floor.as_ref())
+        (facts.volume.requests_per_day, facts.cost, facts.volume.upkeep, at_floor)
     else {
         let words =
             "whether it pays is unknown: give --prices (with [upkeep]) and --requests-per-month".to_owned();
