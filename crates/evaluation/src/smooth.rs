@@ -6,8 +6,11 @@ use crate::error::{check_lengths, check_unit};
 /// Points of the integral over [0, 1].
 const GRID: usize = 1_000;
 
-/// Probabilities are pooled in this many cells when there are more distinct ones.
-const CELLS: usize = 512;
+/// Probabilities are pooled in at most this many cells when there are more distinct ones.
+const CELLS: f64 = 512.0;
+
+/// Cells to a bandwidth that are fine enough: the kernel hardly changes within one.
+const CELLS_PER_BANDWIDTH: f64 = 16.0;
 
 /// Where the kernel is as good as 0, in bandwidths.
 const REACH: f64 = 6.0;
@@ -21,15 +24,16 @@ const HALVINGS: usize = 30;
 /// # Errors
 /// Without rows, at different lengths, or with a probability outside [0, 1].
 pub fn sm_ece_at(p: &[f64], y: &[bool], h: f64) -> Result<f64, EvaluationError> {
-    Ok(integral(&residuals(p, y)?, h))
+    Ok(integral(&residuals(p, y, (CELLS_PER_BANDWIDTH / h).ceil().min(CELLS))?, h))
 }
 
-/// The smooth expected calibration error at its own bandwidth: the h at which the error equals h. In [0, 1].
+/// The smooth expected calibration error at its own bandwidth: the h at which the error equals h. In [0, 1]. It is
+/// therefore its own bandwidth, too, at which resamples are measured by [`sm_ece_at`].
 ///
 /// # Errors
 /// As [`sm_ece_at`].
 pub fn sm_ece(p: &[f64], y: &[bool]) -> Result<f64, EvaluationError> {
-    let residuals = residuals(p, y)?;
+    let residuals = residuals(p, y, CELLS)?;
     // The error falls with the bandwidth, the bandwidth rises with itself: they meet once.
     let (mut low, mut high) = (1e-4, 1.0);
     for _ in 0..HALVINGS {
@@ -40,15 +44,15 @@ pub fn sm_ece(p: &[f64], y: &[bool]) -> Result<f64, EvaluationError> {
 }
 
 /// Probabilities with the mean of `p - y` over all rows that have them.
-fn residuals(p: &[f64], y: &[bool]) -> Result<Vec<(f64, f64)>, EvaluationError> {
+fn residuals(p: &[f64], y: &[bool], cells: f64) -> Result<Vec<(f64, f64)>, EvaluationError> {
     check_lengths(p.len(), &[("outcomes", y.len())])?;
     check_unit("probability", p)?;
     let rows = p.len() as f64;
     let mut rows_by_p: Vec<(f64, f64)> =
         p.iter().zip(y).map(|(p, y)| (*p, p - f64::from(u8::from(*y)))).collect();
     rows_by_p.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let cell = |p: f64| (p * CELLS as f64).floor();
-    let many = rows_by_p.chunk_by(|a, b| a.0 == b.0).count() > CELLS;
+    let cell = |p: f64| (p * cells).floor();
+    let many = rows_by_p.chunk_by(|a, b| a.0 == b.0).count() as f64 > cells;
     let same = |a: &(f64, f64), b: &(f64, f64)| a.0 == b.0 || many && cell(a.0) == cell(b.0);
     let pool = |pool: &[(f64, f64)]| {
         let at = pool.iter().map(|r| r.0).sum::<f64>() / pool.len() as f64;

@@ -9,7 +9,7 @@ use evaluation::bootstrap::shared_intervals;
 use evaluation::routing::{full_sweep, routellm_curve};
 use evaluation::{
     Decomposition, EvaluationError, Outcomes, RoutingPoint, aiq, auroc, corp_brier, corp_log_loss,
-    debiased_squared_ece, ece_equal_mass, ece_equal_width, sm_ece, sweep,
+    debiased_squared_ece, ece_equal_mass, ece_equal_width, sm_ece, sm_ece_at, sweep,
 };
 use policy::goes_strong;
 use rand::SeedableRng;
@@ -67,6 +67,8 @@ pub(super) struct Sample<'a> {
     /// How likely each row goes strong at the operating point.
     sent: Vec<f64>,
     best_single: Option<&'a (String, Vec<f64>)>,
+    /// At which resamples are smoothed: that of the whole sample.
+    bandwidth: f64,
     cost: Option<PairCost>,
     seed: u64,
 }
@@ -82,10 +84,13 @@ impl<'a> Sample<'a> {
             let low = threshold.probability_of_low();
             low * goes(threshold.low()) + (1.0 - low) * goes(threshold.high())
         });
+        let p: Vec<f64> = rows.probabilities.iter().map(|p| p.get()).collect();
+        let labels: Vec<bool> = rows.strong.iter().zip(&rows.weak).map(|(s, w)| s > w).collect();
         Self {
             rows,
-            p: rows.probabilities.iter().map(|p| p.get()).collect(),
-            labels: rows.strong.iter().zip(&rows.weak).map(|(s, w)| s > w).collect(),
+            bandwidth: sm_ece(&p, &labels).unwrap_or(f64::NAN),
+            p,
+            labels,
             lengths: input.lengths,
             sent: sent.collect(),
             best_single: input.best_single.as_ref(),
@@ -146,7 +151,7 @@ impl<'a> Sample<'a> {
             found.push((Table::Length, name, other));
             found.push((Table::OverLength, name, own.zip(other).map(|(own, other)| own - other)));
         }
-        calibration(&p, &labels, &mut found);
+        calibration(&p, &labels, self.bandwidth, &mut found);
         self.policies(rows, &by_length, mean_weak, mean_strong, &mut found);
         found
     }
@@ -231,7 +236,7 @@ fn ranking(
 }
 
 /// Figures of probabilities.
-fn calibration(p: &[f64], labels: &[bool], found: &mut Vec<Statistic>) {
+fn calibration(p: &[f64], labels: &[bool], bandwidth: f64, found: &mut Vec<Statistic>) {
     let recalibrated = isotonic_regression(p, labels);
     for (table, name, parts) in [
         (Table::Brier, "brier", corp_brier(p, &recalibrated, labels).ok()),
@@ -248,7 +253,7 @@ fn calibration(p: &[f64], labels: &[bool], found: &mut Vec<Statistic>) {
         ("ece_equal_mass", ece_equal_mass(p, labels, BINS)),
         ("ece_equal_width", ece_equal_width(p, labels, BINS)),
         ("debiased_squared_ece", debiased_squared_ece(p, labels, BINS)),
-        ("sm_ece", sm_ece(p, labels)),
+        ("sm_ece", sm_ece_at(p, labels, bandwidth)),
     ] {
         found.push((Table::Classifier, name, value.ok()));
     }
