@@ -1,9 +1,11 @@
 //! Training: evidence in, artifact out. Reading data lives in `corpus`, serving in `server`.
 
 mod accuracy_curve;
+pub mod advice;
 pub mod calibrate;
 mod card;
 pub mod commands;
+pub mod decision_log;
 pub mod fit;
 pub mod measure;
 pub mod operating_point;
@@ -11,6 +13,7 @@ pub mod pipeline;
 mod plot;
 pub mod prices;
 pub mod report;
+pub mod workload;
 
 pub use classifier::NetworkConfig;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use training::commands::{calibrate, cross_validate, evaluate, fit, import, threshold};
+use training::commands::{advise, calibrate, cross_validate, evaluate, fit, import, threshold};
 
 /// Train Rung on your own evidence. Without a subcommand: fit on the embedded starter corpus.
 #[derive(Debug, Parser)]
@@ -28,6 +28,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Select a threshold from labelled data for an objective and write it into an artifact.
     Threshold(threshold::ThresholdArgs),
+    /// Say which way of routing pays, if any, from a described workload or a decision log.
+    Advise(advise::AdviseArgs),
     /// Check data of any accepted format and write it as JSONL.
     Import(import::ImportArgs),
 }
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Some(Command::CrossValidate(args)) => args.run(&mut say),
         Some(Command::Evaluate(args)) => args.run(&mut say),
         Some(Command::Threshold(args)) => args.run(&mut say),
+        Some(Command::Advise(args)) => args.run(&mut say),
         Some(Command::Import(args)) => args.run(&mut say),
     };
     match done {

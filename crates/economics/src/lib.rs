@@ -11,7 +11,7 @@ mod volume;
 
 pub use call::{CacheUse, Call, Price};
 pub use error::EconomicsError;
-pub use stages::{LatencyAtom, Stage, Stages};
+pub use stages::{LatencyAtom, Stage, Stages, latency_quantile_s};
 pub use strategy::{
     break_even_escalation, cascade_beats_router_below, cascade_cost, gain_worth_paying, router_cost,
 };

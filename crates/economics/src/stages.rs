@@ -88,24 +88,46 @@ impl Stages {
         self.reach().into_iter().zip(&self.0).enumerate().map(atom).collect()
     }
 
-    /// The least latency that at least a share `q` of the requests meet, such as q = 0.99 for the p99.
+    /// [`latency_quantile_s`] of the chain.
     ///
     /// # Errors
     /// When `q` is outside [0, 1].
     pub fn latency_quantile_s(&self, q: f64) -> Result<f64, EconomicsError> {
-        share("quantile", q)?;
-        let mut below = 0.0;
-        let mut latency_s = 0.0;
-        for atom in self.latency_atoms() {
-            latency_s = atom.latency_s;
-            below += atom.probability;
-            // Reaches are products: allow for their rounding, so that a sum of 1 is one.
-            if below >= q - 1e-12 {
-                break;
-            }
-        }
-        Ok(latency_s)
+        latency_quantile_s(&self.latency_atoms(), q)
     }
+
+    /// Whether stage `j` is worth its place: what it costs is less than what the answers that it keeps would cost
+    /// further on, `c_j + v_j < (1 - d_j)·E[cost after j]` for escalation rate d (methods section 4, at equal
+    /// accuracy). The last stage always is.
+    pub fn worth_its_place(&self, j: usize) -> bool {
+        let Some((stage, after)) = self.0.get(j).zip(self.0.get(j + 1..)) else { return true };
+        if after.is_empty() {
+            return true;
+        }
+        let beyond = Self(after.to_vec()).expected_cost_usd();
+        stage.call_usd + stage.verifier_usd < (1.0 - stage.escalation_rate) * beyond
+    }
+}
+
+/// The least latency that at least a share `q` of the requests meet, such as q = 0.99 for the p99. Probabilities of
+/// the atoms add up to 1.
+///
+/// # Errors
+/// When `q` is outside [0, 1].
+pub fn latency_quantile_s(atoms: &[LatencyAtom], q: f64) -> Result<f64, EconomicsError> {
+    share("quantile", q)?;
+    let mut rising = atoms.to_vec();
+    rising.sort_by(|a, b| a.latency_s.total_cmp(&b.latency_s));
+    let (mut below, mut latency_s) = (0.0, 0.0);
+    for atom in rising {
+        latency_s = atom.latency_s;
+        below += atom.probability;
+        // Reaches are products: allow for their rounding, so that a sum of 1 is one.
+        if below >= q - 1e-12 {
+            break;
+        }
+    }
+    Ok(latency_s)
 }
 
 #[cfg(test)]
@@ -145,6 +167,27 @@ mod tests {
         // More than 1 % of the requests go all the way: the p99 is the whole chain.
         close(chain.latency_quantile_s(0.99).unwrap(), 3.9);
         close(chain.latency_quantile_s(1.0).unwrap(), 3.9);
+    }
+
+    #[test]
+    fn a_stage_is_worth_its_place_while_it_keeps_enough() {
+        // The reference: 0.001 + 0.00003 < (1 - 0.4) x 0.006.
+        assert!(chain().worth_its_place(1) && chain().worth_its_place(0) && chain().worth_its_place(2));
+        let idle = Stage { escalation_rate: 0.9, ..chain().0[1] };
+        assert!(!Stages::new(vec![idle, chain().0[2]]).unwrap().worth_its_place(0));
+    }
+
+    #[test]
+    fn a_router_has_two_atoms() {
+        let atoms = |q| {
+            [
+                LatencyAtom { probability: q, latency_s: 2.5 },
+                LatencyAtom { probability: 1.0 - q, latency_s: 0.4 },
+            ]
+        };
+        assert_eq!(latency_quantile_s(&atoms(0.3), 0.5), Ok(0.4));
+        assert_eq!(latency_quantile_s(&atoms(0.3), 0.99), Ok(2.5));
+        assert_eq!(latency_quantile_s(&atoms(0.005), 0.99), Ok(0.4));
     }
 
     #[test]

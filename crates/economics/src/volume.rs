@@ -1,22 +1,19 @@
 //! How much traffic it takes until routing pays for itself, and how soon.
 
 use crate::EconomicsError;
-use crate::error::{amount, share};
+use crate::error::amount;
 
 /// Days of a month, for fixed costs.
 const DAYS_PER_MONTH: f64 = 30.0;
 
-/// What routing changes for one request, compared with always calling strong.
+/// What a strategy (a router, a cascade) changes for one request, compared with always calling strong.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PerRequest {
-    /// A call of weak.
-    pub weak_usd: f64,
     /// A call of strong.
     pub strong_usd: f64,
-    /// The decision itself: machines, and outcomes bought to keep it honest.
-    pub router_usd: f64,
-    /// Share of the requests that still go to strong, in [0, 1].
-    pub strong_call_rate: f64,
+    /// A request under the strategy, decisions and verifiers included: see [`crate::router_cost`],
+    /// [`crate::cascade_cost`] and [`crate::Stages::expected_cost_usd`].
+    pub strategy_usd: f64,
     /// Additional share of wrong answers, in [-1, 1]; negative where routing is better than strong alone.
     pub extra_error_rate: f64,
     /// What a correct answer is worth.
@@ -33,14 +30,12 @@ pub struct Upkeep {
 }
 
 impl PerRequest {
-    /// Spend saved by a request: `(1 - q)·(C - c) - router`, without what errors cost; negative when weak is dearer.
+    /// Spend saved by a request, without what errors cost; negative where the strategy is dearer.
     ///
     /// # Errors
     /// When a number is out of its range.
     pub fn saving_usd(&self) -> Result<f64, EconomicsError> {
-        let extra = amount("strong cost", self.strong_usd)? - amount("weak cost", self.weak_usd)?;
-        let kept = 1.0 - share("strong-call rate", self.strong_call_rate)?;
-        Ok(kept * extra - amount("router cost", self.router_usd)?)
+        Ok(amount("strong cost", self.strong_usd)? - amount("strategy cost", self.strategy_usd)?)
     }
 
     /// Net worth of routing a request: the saving less what additional errors cost, `dErr·V`
@@ -113,11 +108,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// A router that costs 5e-5 and sends 0.4 of the calls to a model of 0.012 USD, the rest to one of 0.0012.
     const REQUEST: PerRequest = PerRequest {
-        weak_usd: 0.0012,
         strong_usd: 0.012,
-        router_usd: 0.00005,
-        strong_call_rate: 0.4,
+        strategy_usd: 0.00557,
         extra_error_rate: 0.004,
         value_per_correct_usd: 0.25,
     };
@@ -129,6 +123,7 @@ mod tests {
             let found = found.unwrap();
             assert!((found / expected - 1.0).abs() < 1e-11, "{found} {expected}");
         };
+        close(crate::router_cost(0.00005, 0.0012, 0.012, 0.4), REQUEST.strategy_usd);
         close(REQUEST.net_usd(), 0.00543);
         close(REQUEST.break_even_extra_error_rate(), 0.02572);
         close(UPKEEP.break_even_requests_per_day(&REQUEST), 6752.608962553713);
@@ -149,9 +144,9 @@ mod tests {
     proptest! {
         #[test]
         fn at_the_break_even_a_month_nets_nothing(
-            q in 0.0..0.95f64, error in -0.01..0.01f64, monthly in 1.0..5000.0f64,
+            cost in 0.0..0.012f64, error in -0.01..0.01f64, monthly in 1.0..5000.0f64,
         ) {
-            let request = PerRequest { strong_call_rate: q, extra_error_rate: error, ..REQUEST };
+            let request = PerRequest { strategy_usd: cost, extra_error_rate: error, ..REQUEST };
             let upkeep = Upkeep { monthly_usd: monthly, setup_usd: 0.0 };
             let requests = upkeep.break_even_requests_per_day(&request).unwrap();
             prop_assume!(requests.is_finite());

@@ -1,5 +1,6 @@
 //! The subcommands of `training`, one file each.
 
+pub mod advise;
 pub mod calibrate;
 pub mod cross_validate;
 pub mod evaluate;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use artifact::Interval;
-use economics::{PerRequest, Upkeep};
+use economics::{PerRequest, Upkeep, router_cost};
 use policy::{Certificate, Expected, Objective, Risk, SelectError, labels_for_certificate};
 use serde::Serialize;
 
@@ -227,10 +227,8 @@ fn volume(facts: &Facts<'_>, at_floor: Option<&Expected>) -> Result<Reason> {
         return Ok(reason("volume", Answer::NotYet, words));
     };
     let request = PerRequest {
-        weak_usd: cost.weak_usd,
         strong_usd: cost.strong_usd,
-        router_usd,
-        strong_call_rate: expected.strong_call_rate,
+        strategy_usd: router_cost(router_usd, cost.weak_usd, cost.strong_usd, expected.strong_call_rate)?,
         extra_error_rate: facts.gap.strong - expected.quality,
         value_per_correct_usd: facts.volume.value_per_correct_usd.unwrap_or(0.0),
     };
