@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use api::v1;
 use api::v1::route_request::Input;
 use api::v1::router_service_client::RouterServiceClient;
-use benches::{artifact, prose, serve_echo};
+use benches::{artifact, prose, resident_mib, serve_echo, target};
 use hdrhistogram::Histogram;
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
@@ -67,12 +67,6 @@ fn main() -> Result<()> {
         std::fs::write(target().join("process.json"), report.to_string())?;
     }
     Ok(())
-}
-
-/// The folder of build products: this binary lies in `<target>/release/deps`.
-fn target() -> PathBuf {
-    let here = std::env::current_exe().unwrap_or_default();
-    here.ancestors().nth(3).unwrap_or(Path::new("target")).to_owned()
 }
 
 fn built_server() -> Result<PathBuf> {
@@ -140,12 +134,4 @@ async fn steady(client: &Client, seconds: u64) -> Result<Histogram<u64>> {
     let measured = histogram.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     ensure!(measured.len() == PER_SECOND * seconds, "every request is measured");
     Ok(measured)
-}
-
-/// Peak resident memory in MiB; `None` where there is no `/proc`.
-fn resident_mib(process: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let kib: f64 =
-        status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()?;
-    Some(kib / 1024.0)
 }

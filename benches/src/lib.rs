@@ -15,6 +15,20 @@ pub fn artifact() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/default")
 }
 
+/// The folder of build products: a bench lies in `<target>/release/deps`.
+pub fn target() -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    here.ancestors().nth(3).unwrap_or(Path::new("target")).to_owned()
+}
+
+/// Peak resident memory of a process in MiB; `None` where there is no `/proc`.
+pub fn resident_mib(process: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let kib: f64 =
+        status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
 /// A router over [`artifact`].
 ///
 /// # Errors

@@ -35,6 +35,7 @@ pub(crate) fn run() -> Result<()> {
     });
     let mut report = report(&benches, &machine()?);
     report.push_str(&process(&target.join("process.json"))?);
+    report.push_str(&evaluate(&target.join("evaluate.json"))?);
     fs::create_dir_all(root().join("docs"))?;
     fs::write(root().join("docs/benchmarks.md"), report)?;
     tell("wrote docs/benchmarks.md");
@@ -120,10 +121,29 @@ fn report(benches: &[Bench], machine: &str) -> String {
     text
 }
 
+/// What a bench that measures a whole process left behind.
+fn left_behind(file: &Path) -> Result<Value> {
+    let bytes = fs::read(file)
+        .with_context(|| format!("no {}: run `cargo bench -p benches` first", file.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| file.display().to_string())
+}
+
+/// `training evaluate` on many rows.
+fn evaluate(file: &Path) -> Result<String> {
+    let measured = left_behind(file)?;
+    let number = |key: &str| measured[key].as_f64().unwrap_or(f64::NAN);
+    Ok(format!(
+        "\n## evaluate\n\n`training evaluate` on {} rows of JSONL, reading and grouping included: {:.1} s and {:.0} MiB \
+         at most (60 s and 2048 MiB asked on two cores).\n",
+        number("rows"),
+        number("seconds"),
+        number("peak_mib")
+    ))
+}
+
 /// What the `process` bench left behind.
 fn process(file: &Path) -> Result<String> {
-    let bytes = fs::read(file).with_context(|| "no process.json: run `cargo bench -p benches` first")?;
-    let measured: Value = serde_json::from_slice(&bytes).with_context(|| file.display().to_string())?;
+    let measured = left_behind(file)?;
     let number = |pointer: &str| measured.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
     let (starts, rate, seconds) =
         (number("/cold_starts"), number("/requests_per_second"), number("/seconds"));
