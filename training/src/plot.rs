@@ -9,13 +9,16 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
 
-/// Colours of a plot that stands alone.
-const STANDALONE: &str = "\
-.paper{fill:#fff}text{fill:#5b6570}.title{fill:#1b1f24;font-weight:600}.grid{stroke:#d7dce2}\
-.line{fill:none;stroke-width:2}.line.a{stroke:#1f6feb}.line.b{stroke:#c2410c}.line.c{stroke:#15803d}\
-.line.d{stroke:#5b6570;stroke-width:1.5;stroke-dasharray:4 4}.band{opacity:.18}\
-.a{fill:#1f6feb}.b{fill:#c2410c}.c{fill:#15803d}.d{fill:#5b6570}.line.a,.line.b,.line.c,.line.d{fill:none}\
-@media(prefers-color-scheme:dark){.paper{fill:#14171b}text{fill:#9aa4af}.title{fill:#e6e9ed}.grid{stroke:#333a42}}";
+/// Colours on light and dark screens, and how a plot uses them; for the page and for plots that stand alone.
+pub(crate) const STYLE: &str = "
+:root { color-scheme: light dark; --fg:#1b1f24; --bg:#fff; --soft:#5b6570; --line:#d7dce2; --a:#1f6feb; --b:#c2410c; --c:#15803d; --card:#f5f7f9 }
+@media (prefers-color-scheme: dark) { :root { --fg:#e6e9ed; --bg:#14171b; --soft:#9aa4af; --line:#333a42; --a:#6ea8fe; --b:#fb923c; --c:#4ade80; --card:#1d2227 } }
+svg text { font-size: 11px; fill: var(--soft) } .grid { stroke: var(--line); stroke-width: 1 }
+.line { fill: none; stroke-width: 2 } .line.d { stroke-dasharray: 4 4; stroke-width: 1.5 } .band { opacity: .18; stroke: none }
+.a { stroke: var(--a) } .b { stroke: var(--b) } .c { stroke: var(--c) } .d { stroke: var(--soft) }
+.band.a, .mark.a { fill: var(--a) } .mark.b { fill: var(--b) } .mark.c { fill: var(--c) } .band.d, .mark.d { fill: var(--soft) }
+.paper { fill: var(--bg) } svg .title { fill: var(--fg); font-weight: 600 }
+";
 
 /// Text as XML wants it.
 pub(crate) fn escape(text: &str) -> String {
@@ -152,7 +155,7 @@ impl Plot {
         let height = HEIGHT + LINE * (2 + self.legend.len().div_ceil(2)) as f64;
         format!(
             "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 {0} {WIDTH} {1}' width='{WIDTH}' height='{1}' \
-             font-family='system-ui, sans-serif' font-size='11'><style>{STANDALONE}</style>\
+             font-family='system-ui, sans-serif'><style>{STYLE}</style>\
              <rect class='paper' x='0' y='{0}' width='{WIDTH}' height='{1}'/>\
              <text class='title' x='{LEFT}' y='-6'>{2}</text>{3}{legend}</svg>\n",
             -1.5 * LINE,
@@ -164,7 +167,8 @@ impl Plot {
 
     /// A figure with its caption and legend.
     pub(crate) fn figure(self, caption: &str) -> String {
-        let entry = |(name, class): &(String, &str)| format!("<span class='key {class}'>{name}</span>");
+        let entry =
+            |(name, class): &(String, &str)| format!("<span class='key {class}'>{}</span>", escape(name));
         let legend: Vec<String> = self.legend.iter().map(entry).collect();
         format!(
             "<figure><svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{caption}'>{}</svg>\

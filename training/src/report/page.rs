@@ -5,11 +5,9 @@ use std::fmt::Write;
 use artifact::Interval;
 
 use super::{CurvePoint, NO_GAP, Report, names, precise};
-use crate::plot::{Plot, escape};
+use crate::plot::{Plot, STYLE as PLOTS, escape};
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --fg:#1b1f24; --bg:#fff; --soft:#5b6570; --line:#d7dce2; --a:#1f6feb; --b:#c2410c; --c:#15803d; --card:#f5f7f9 }
-@media (prefers-color-scheme: dark) { :root { --fg:#e6e9ed; --bg:#14171b; --soft:#9aa4af; --line:#333a42; --a:#6ea8fe; --b:#fb923c; --c:#4ade80; --card:#1d2227 } }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1.2rem; max-width: 62rem; font: 16px/1.5 system-ui, sans-serif; color: var(--fg); background: var(--bg) }
 h1 { font-size: 1.5rem; margin: 0 0 .2rem } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
@@ -20,13 +18,9 @@ p { margin: .3rem 0 } .soft { color: var(--soft) } code { overflow-wrap: anywher
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
 th, td { padding: .25rem .7rem .25rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 1rem }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.2rem }
 figure { margin: 0; break-inside: avoid } figcaption { font-size: .85rem; color: var(--soft) }
-svg { width: 100%; height: auto } svg text { font-size: 11px; fill: var(--soft) }
-.grid { stroke: var(--line); stroke-width: 1 } .line { fill: none; stroke-width: 2 } .band { opacity: .18; stroke: none }
-.a { stroke: var(--a) } .b { stroke: var(--b) } .c { stroke: var(--c) } .d { stroke: var(--soft) }
-.band.a, .mark.a { fill: var(--a) } .mark.b { fill: var(--b) } .mark.c { fill: var(--c) } .band.d, .mark.d { fill: var(--soft) }
-.line.d { stroke-dasharray: 4 4; stroke-width: 1.5 }
+svg { width: 100%; height: auto }
 .legend { font-size: .8rem } .key { margin-right: .9rem } .key::before { content: '■ ' }
 .key.a::before { color: var(--a) } .key.b::before { color: var(--b) } .key.c::before { color: var(--c) } .key.d::before { color: var(--soft) }
 @media print { body { max-width: none; font-size: 11pt } h2 { break-after: avoid } }
@@ -39,7 +33,7 @@ pub fn page(report: &Report) -> String {
         html,
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>\
          <meta name='viewport' content='width=device-width, initial-scale=1'>\
-         <title>{0}: should you route?</title><style>{STYLE}</style></head><body>\
+         <title>{0}: should you route?</title><style>{PLOTS}{STYLE}</style></head><body>\
          <h1>Should you route?</h1><p class='soft'>{0} for {1}, {2} rows in {3} groups of {4}; strong strictly \
          better on {5:.1} % of them; data <code>{6}</code></p>",
         escape(&report.artifact),
@@ -112,6 +106,14 @@ fn quality_cost(report: &Report) -> String {
     plot.line("random", "d", [(start, report.gap.weak), (1.0, report.gap.strong)]);
     plot.line("prompt length", "b", points("prompt_length"));
     plot.line("classifier", "a", points("classifier"));
+    if let Some(best) = report.baselines.iter().find(|b| b.strong_call_rate.is_none()) {
+        plot.line(&best.name, "d", [(0.0, best.quality.value), (1.0, best.quality.value)]);
+    }
+    let measured = &report.headline.measured;
+    let cost = measured.get("cost_fraction").or(measured.get("strong_call_rate"));
+    if let (Some(x), Some(y)) = (cost, measured.get("quality")) {
+        plot.marks("operating point", "a", [(x.value, y.value, Some((y.lower, y.upper)))]);
+    }
     plot.figure("What a share of strong-only cost buys: quality over cost for every threshold.")
 }
 
