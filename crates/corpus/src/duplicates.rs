@@ -3,7 +3,7 @@
 //! Near duplicates are found by MinHash over word 3-shingles with banded locality-sensitive hashing
 //! (Broder 1997; Leskovec, Rajaraman, Ullman, chapter 3) and verified by the true Jaccard similarity.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use crate::Example;
@@ -28,7 +28,6 @@ pub struct Grouping {
 
 /// Puts every row into a group: given groups are kept and merged where their rows are duplicates.
 pub fn group_duplicates(examples: &mut [Example]) -> Grouping {
-    let texts: Vec<String> = examples.iter().map(normalised).collect();
     let mut sets = DisjointSets::new(examples.len());
     let mut first_of: HashMap<&str, usize> = HashMap::new();
     for (row, example) in examples.iter().enumerate() {
@@ -37,29 +36,20 @@ pub fn group_duplicates(examples: &mut [Example]) -> Grouping {
             sets.join(first, row);
         }
     }
-    let (mut exact, mut near) = (0, 0);
-    let mut first_text: HashMap<&str, usize> = HashMap::new();
-    let mut distinct = Vec::new();
-    for (row, text) in texts.iter().enumerate() {
-        match first_text.get(text.as_str()) {
-            Some(first) => {
-                exact += 1;
-                sets.join(*first, row);
-            }
-            None => {
-                first_text.insert(text, row);
-                distinct.push(row);
-            }
+    let prints = prints(examples);
+    let (mut exact, mut distinct) = (0, Vec::new());
+    let mut first_text: HashMap<u64, usize> = HashMap::new();
+    for (row, print) in prints.iter().enumerate() {
+        let first = *first_text.entry(print.text).or_insert(row);
+        // The hash of a text may belong to another one: then the row is compared like any other.
+        if first < row && normalised(&examples[first]) == normalised(&examples[row]) {
+            exact += 1;
+            sets.join(first, row);
+        } else {
+            distinct.push(row);
         }
     }
-    let shingles: Vec<HashSet<u64>> = distinct.iter().map(|row| shingles(&texts[*row])).collect();
-    for (a, b) in candidates(&shingles) {
-        if sets.find(distinct[a]) != sets.find(distinct[b]) && jaccard(&shingles[a], &shingles[b]) >= SIMILAR
-        {
-            near += 1;
-            sets.join(distinct[a], distinct[b]);
-        }
-    }
+    let near = join_similar(examples, &prints, &distinct, &mut sets);
     let mut names: BTreeMap<usize, String> = BTreeMap::new();
     for row in 0..examples.len() {
         let root = sets.find(row);
@@ -69,6 +59,66 @@ pub fn group_duplicates(examples: &mut [Example]) -> Grouping {
         examples[row].group = Some(name.clone());
     }
     Grouping { exact, near, groups: names.len() }
+}
+
+/// What is kept of a row while it is compared: texts and shingles are made again for the few that are verified, so
+/// that a million rows fit in memory.
+struct Print {
+    /// Of the normalised text.
+    text: u64,
+    /// Of each band of its signature.
+    bands: [u64; BANDS],
+}
+
+/// The prints of all rows, made on every core.
+fn prints(examples: &[Example]) -> Vec<Print> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let size = examples.len().div_ceil(cores).max(1);
+    std::thread::scope(|scope| {
+        let make = |part: &[Example]| part.iter().map(print).collect::<Vec<Print>>();
+        let parts: Vec<_> = examples.chunks(size).map(|part| scope.spawn(move || make(part))).collect();
+        let join = |part: std::thread::ScopedJoinHandle<'_, Vec<Print>>| match part.join() {
+            Ok(prints) => prints,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        parts.into_iter().flat_map(join).collect()
+    })
+}
+
+fn print(example: &Example) -> Print {
+    let text = normalised(example);
+    let signature = signature(&shingles(&text));
+    let (bands, _) = signature.as_chunks::<BAND_ROWS>();
+    Print { text: hash(text.as_str()), bands: std::array::from_fn(|band| hash(bands[band])) }
+}
+
+/// Joins rows that agree in at least one band of their signatures and are similar indeed; how many that were.
+/// Within a bucket each row is compared with a few representatives, which is enough to join them all: the first may
+/// be a chance collision.
+fn join_similar(
+    examples: &[Example],
+    prints: &[Print],
+    distinct: &[usize],
+    sets: &mut DisjointSets,
+) -> usize {
+    const REPRESENTATIVES: usize = 8;
+    let mut near = 0;
+    for band in 0..BANDS {
+        let mut buckets: HashMap<u64, Vec<usize>> = HashMap::new();
+        for row in distinct.iter().copied() {
+            let representatives = buckets.entry(prints[row].bands[band]).or_default();
+            for other in representatives.iter().copied() {
+                if sets.find(other) != sets.find(row) && similar(&examples[other], &examples[row]) {
+                    near += 1;
+                    sets.join(other, row);
+                }
+            }
+            if representatives.len() < REPRESENTATIVES {
+                representatives.push(row);
+            }
+        }
+    }
+    near
 }
 
 fn normalised(example: &Example) -> String {
@@ -81,32 +131,19 @@ fn hash<T: std::hash::Hash>(value: T) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(value)
 }
 
-fn shingles(text: &str) -> HashSet<u64> {
+/// Hashes of the word shingles, ascending, each once.
+fn shingles(text: &str) -> Vec<u64> {
     let words: Vec<&str> = text.split(' ').collect();
     if words.len() <= SHINGLE_WORDS {
-        return HashSet::from([hash(text)]);
+        return vec![hash(text)];
     }
-    words.windows(SHINGLE_WORDS).map(hash).collect()
+    let mut shingles: Vec<u64> = words.windows(SHINGLE_WORDS).map(hash).collect();
+    shingles.sort_unstable();
+    shingles.dedup();
+    shingles
 }
 
-/// Pairs that agree in at least one band of their signatures; within a bucket each row is paired
-/// with the first only, which is enough to join them all.
-fn candidates(shingles: &[HashSet<u64>]) -> Vec<(usize, usize)> {
-    let mut pairs = Vec::new();
-    let signatures: Vec<[u64; BANDS * BAND_ROWS]> = shingles.iter().map(signature).collect();
-    for band in 0..BANDS {
-        let mut first: HashMap<&[u64], Vec<usize>> = HashMap::new();
-        for (row, signature) in signatures.iter().enumerate() {
-            let members = first.entry(&signature[band * BAND_ROWS..][..BAND_ROWS]).or_default();
-            // A few representatives: the first may be a chance collision.
-            pairs.extend(members.iter().take(8).map(|other| (*other, row)));
-            members.push(row);
-        }
-    }
-    pairs
-}
-
-fn signature(shingles: &HashSet<u64>) -> [u64; BANDS * BAND_ROWS] {
+fn signature(shingles: &[u64]) -> [u64; BANDS * BAND_ROWS] {
     let mut least = [u64::MAX; BANDS * BAND_ROWS];
     for shingle in shingles {
         for (i, least) in least.iter_mut().enumerate() {
@@ -119,9 +156,11 @@ fn signature(shingles: &HashSet<u64>) -> [u64; BANDS * BAND_ROWS] {
     least
 }
 
-fn jaccard(a: &HashSet<u64>, b: &HashSet<u64>) -> f64 {
-    let shared = a.intersection(b).count();
-    shared as f64 / (a.len() + b.len() - shared) as f64
+/// Whether the true Jaccard similarity of two rows says that they belong together.
+fn similar(a: &Example, b: &Example) -> bool {
+    let (a, b) = (shingles(&normalised(a)), shingles(&normalised(b)));
+    let shared = a.iter().filter(|shingle| b.binary_search(shingle).is_ok()).count();
+    shared as f64 / (a.len() + b.len() - shared) as f64 >= SIMILAR
 }
 
 /// Union-find with path halving; the smallest row is the root.
