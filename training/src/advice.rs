@@ -2,7 +2,7 @@
 //! calling one model; the greatest net that keeps the quality floor and the latency limit wins. Arithmetic is that of
 //! `economics`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use economics::{
     EconomicsError, LatencyAtom, PerRequest, Stage, Stages, Upkeep, break_even_escalation,
     cascade_beats_router_below, latency_quantile_s, router_cost,
@@ -77,8 +77,9 @@ pub fn advise(workload: &Workload, prices: &Prices) -> Result<Advice> {
         prices.upkeep().context("the prices say nothing of what routing itself costs: add [upkeep]")?;
     let whole = prices.pair(&pair)?;
     let nothing = Upkeep { monthly_usd: 0.0, setup_usd: 0.0 };
+    let latency_s = |model: &ModelName| latency_s(model, workload, prices);
     let alone = |name, model: &ModelName, usd, quality| {
-        let latency = vec![LatencyAtom { probability: 1.0, latency_s: prices.latency_s(model)? }];
+        let latency = vec![LatencyAtom { probability: 1.0, latency_s: latency_s(model)? }];
         Ok::<_, anyhow::Error>(Plan { name, usd, quality, latency, upkeep: nothing })
     };
     let mut plans = vec![
@@ -100,7 +101,7 @@ pub fn advise(workload: &Workload, prices: &Prices) -> Result<Advice> {
         }
         let mut latency = Vec::with_capacity(2);
         for (model, probability) in shares {
-            latency.push(LatencyAtom { probability, latency_s: prices.latency_s(model)? + decision.1 });
+            latency.push(LatencyAtom { probability, latency_s: latency_s(model)? + decision.1 });
         }
         Ok::<_, anyhow::Error>(Plan { name, usd, quality, latency, upkeep })
     };
@@ -109,7 +110,7 @@ pub fn advise(workload: &Workload, prices: &Prices) -> Result<Advice> {
         plans.push(split(PREDICTIVE, p.strong_call_rate, decision, p.quality, &mut notes)?);
     }
     if let Some(c) = &workload.cascade {
-        let chain = chain(c, prices)?;
+        let chain = chain(c, workload, prices)?;
         notes.extend(about_chain(c, &chain, workload, prices, router_usd)?);
         let (usd, latency) = (chain.expected_cost_usd(), chain.latency_atoms());
         plans.push(Plan { name: CASCADE, usd, quality: c.quality, latency, upkeep });
@@ -186,12 +187,13 @@ impl Plan {
 
 /// The greatest net of those nothing speaks against; strong where something speaks against all.
 fn choose(workload: &Workload, strategies: &[Strategy]) -> (&'static str, Vec<String>) {
+    let inverted = workload.quality.strong <= workload.quality.weak;
     let best = strategies
         .iter()
-        .filter(|s| s.against.is_empty())
+        .filter(|s| s.against.is_empty() && (!inverted || s.name == WEAK || s.name == STRONG))
         .max_by(|a, b| a.net_usd_per_month.total_cmp(&b.net_usd_per_month));
     let mut reasons = Vec::new();
-    if workload.quality.strong <= workload.quality.weak {
+    if inverted {
         reasons.push(format!(
             "the dearer model is no better: it scores {:.3}, the cheaper one {:.3}",
             workload.quality.strong, workload.quality.weak
@@ -228,7 +230,17 @@ fn choose(workload: &Workload, strategies: &[Strategy]) -> (&'static str, Vec<St
     (answer, reasons)
 }
 
-fn chain(cascade: &Cascade, prices: &Prices) -> Result<Stages> {
+/// Seconds a call takes. Where a limit is to be held, a model without a latency is an error: nothing would be held.
+fn latency_s(model: &ModelName, workload: &Workload, prices: &Prices) -> Result<f64> {
+    match (prices.latency_s(model)?, workload.max_latency_p99_s) {
+        (None, Some(limit)) => {
+            bail!("max_latency_p99_s is {limit}, but the prices say no latency_s of {model}")
+        }
+        (found, _) => Ok(found.unwrap_or(0.0)),
+    }
+}
+
+fn chain(cascade: &Cascade, workload: &Workload, prices: &Prices) -> Result<Stages> {
     let mut stages = Vec::with_capacity(cascade.stages.len());
     let mut reach = 1.0;
     let last = cascade.stages.len() - 1;
@@ -239,7 +251,7 @@ fn chain(cascade: &Cascade, prices: &Prices) -> Result<Stages> {
         stages.push(Stage {
             call_usd: prices.call_usd(&model, reach)?,
             verifier_usd: judged * stage.verifier_usd,
-            call_s: prices.latency_s(&model)?,
+            call_s: latency_s(&model, workload, prices)?,
             verifier_s: judged * stage.verifier_s,
             escalation_rate: judged * stage.escalation_rate,
         });

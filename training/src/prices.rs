@@ -107,9 +107,8 @@ struct ModelRecord {
     verbosity: f64,
     #[serde(default)]
     reasoning_per_output_token: f64,
-    /// Seconds a call takes, for the latency of chains.
-    #[serde(default)]
-    latency_s: f64,
+    /// Seconds a call takes, for the latency of strategies.
+    latency_s: Option<f64>,
 }
 
 fn one() -> f64 {
@@ -206,11 +205,11 @@ impl Prices {
         Some((Upkeep { monthly_usd, setup_usd }, router_usd_per_request))
     }
 
-    /// Seconds a call of the model takes, as the file has it.
+    /// Seconds a call of the model takes, as the file has it; none where it does not say.
     ///
     /// # Errors
     /// When the model is not in the file.
-    pub fn latency_s(&self, model: &ModelName) -> Result<f64, PricesError> {
+    pub fn latency_s(&self, model: &ModelName) -> Result<Option<f64>, PricesError> {
         Ok(self.model(model)?.latency_s)
     }
 

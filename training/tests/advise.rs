@@ -104,6 +104,18 @@ fn limits_and_break_evens_are_held_against_each_strategy() {
 }
 
 #[test]
+fn a_limit_needs_latencies_to_be_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let (prices, file) = (folder.path().join("prices.toml"), folder.path().join("w.toml"));
+    let text = std::fs::read_to_string(PRICES).unwrap().replace("latency_s = 2.8\n", "");
+    std::fs::write(&prices, text).unwrap();
+    std::fs::write(&file, changed("# max_latency_p99_s = 5.0", "max_latency_p99_s = 5.0")).unwrap();
+    let paths = ["--prices", prices.to_str().unwrap(), "--workload", file.to_str().unwrap()];
+    let error = refusal(&training(&[&["advise"], &paths[..]].concat()));
+    assert!(error.contains("no latency_s of starter-large"), "{error}");
+}
+
+#[test]
 fn mistakes_in_a_workload_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("w.toml");
@@ -142,6 +154,8 @@ fn a_log_of_the_server_is_enough() {
     let serving = "{\"timestamp\":\"2026-11-01T00:00:00Z\",\"level\":\"INFO\",\"fields\":{\"message\":\"serving\"},\
                    \"target\":\"server::cli\"}\n";
     let mut text = serving.to_owned();
+    // What a crash prints between the lines is no reason to stop.
+    text += "thread 'main' panicked\n";
     for hour in 0..=240 {
         text += &if hour % 4 == 0 {
             decided(hour, "starter-large", 0.7)
@@ -156,16 +170,24 @@ fn a_log_of_the_server_is_enough() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8_lossy(&output.stdout);
     // 241 decisions in ten days, 61 strong, 180 x 0.04 expected to be wrong.
-    assert!(said.contains("241 decisions over 10.00 days (1 other lines), 0.253 of them strong"), "{said}");
+    assert!(said.contains("241 decisions over 10.00 days (2 other lines), 0.253 of them strong"), "{said}");
     assert!(said.contains("0.030 kept on weak") && said.contains("24 requests a day"), "{said}");
     assert!(said.contains("Advice: do not route") && said.contains("below its break-even"), "{said}");
 
     std::fs::write(&log, text.replace("\"win_probability\":0.7", "\"win_probability\":1.7")).unwrap();
     let error = refusal(&training(&[&args[..], &models[..]].concat()));
-    assert!(error.contains("rung.log: line 2: win_probability"), "{error}");
+    assert!(error.contains("rung.log: line 3: win_probability"), "{error}");
     std::fs::write(&log, serving).unwrap();
     let error = refusal(&training(&[&args[..], &models[..]].concat()));
     assert!(error.contains("holds no decision"), "{error}");
     let error = refusal(&training(&args));
     assert!(error.contains("which models?"), "{error}");
+    std::fs::write(&log, decided(0, "starter-large", 0.5) + &decided(0, "starter-small", 0.1)).unwrap();
+    let error = refusal(&training(&[&args[..], &models[..]].concat()));
+    assert!(error.contains("at least an hour is needed"), "{error}");
+    let third = decided(0, "starter-medium", 0.2);
+    std::fs::write(&log, text + &third).unwrap();
+    let output = training(&[&args[..], &models[..]].concat());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 decisions for other models") && said.contains("0.253 of them strong"), "{said}");
 }

@@ -3,6 +3,8 @@
 //! Near duplicates are found by MinHash over word 3-shingles with banded locality-sensitive hashing
 //! (Broder 1997; Leskovec, Rajaraman, Ullman, chapter 3) and verified by the true Jaccard similarity.
 
+use std::cell::OnceCell;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -61,11 +63,13 @@ pub fn group_duplicates(examples: &mut [Example]) -> Grouping {
     Grouping { exact, near, groups: names.len() }
 }
 
-/// What is kept of a row while it is compared: texts and shingles are made again for the few that are verified, so
-/// that a million rows fit in memory.
+/// What is kept of a row while it is compared: texts and shingles are made again where rows are verified, so that a
+/// million rows fit in memory.
 struct Print {
     /// Of the normalised text.
     text: u64,
+    /// How many shingles it has.
+    shingles: usize,
     /// Of each band of its signature.
     bands: [u64; BANDS],
 }
@@ -87,9 +91,11 @@ fn prints(examples: &[Example]) -> Vec<Print> {
 
 fn print(example: &Example) -> Print {
     let text = normalised(example);
-    let signature = signature(&shingles(&text));
+    let shingles = shingles(&text);
+    let signature = signature(&shingles);
     let (bands, _) = signature.as_chunks::<BAND_ROWS>();
-    Print { text: hash(text.as_str()), bands: std::array::from_fn(|band| hash(bands[band])) }
+    let bands = std::array::from_fn(|band| hash(bands[band]));
+    Print { text: hash(text.as_str()), shingles: shingles.len(), bands }
 }
 
 /// Joins rows that agree in at least one band of their signatures and are similar indeed; how many that were.
@@ -104,21 +110,47 @@ fn join_similar(
     const REPRESENTATIVES: usize = 8;
     let mut near = 0;
     for band in 0..BANDS {
-        let mut buckets: HashMap<u64, Vec<usize>> = HashMap::new();
-        for row in distinct.iter().copied() {
-            let representatives = buckets.entry(prints[row].bands[band]).or_default();
-            for other in representatives.iter().copied() {
-                if sets.find(other) != sets.find(row) && similar(&examples[other], &examples[row]) {
-                    near += 1;
-                    sets.join(other, row);
+        let mut keys: Vec<(u64, usize)> =
+            distinct.iter().map(|row| (prints[*row].bands[band], *row)).collect();
+        keys.sort_unstable();
+        for bucket in keys.chunk_by(|a, b| a.0 == b.0).filter(|bucket| bucket.len() > 1) {
+            let mut representatives: Vec<Row<'_>> = Vec::with_capacity(REPRESENTATIVES);
+            for (_, row) in bucket {
+                let own = Row::new(*row, &examples[*row]);
+                for other in &representatives {
+                    // Rows of very different length need no look: their similarity is at most the ratio.
+                    let (a, b) = (prints[*row].shingles, prints[other.row].shingles);
+                    let possible = a.min(b) as f64 >= SIMILAR * a.max(b) as f64;
+                    let apart = possible && sets.find(other.row) != sets.find(*row);
+                    if apart && similar(other.shingles(), own.shingles()) {
+                        near += 1;
+                        sets.join(other.row, *row);
+                    }
                 }
-            }
-            if representatives.len() < REPRESENTATIVES {
-                representatives.push(row);
+                if representatives.len() < REPRESENTATIVES {
+                    representatives.push(own);
+                }
             }
         }
     }
     near
+}
+
+/// A row whose shingles are made when they are first asked for.
+struct Row<'a> {
+    row: usize,
+    example: &'a Example,
+    shingles: OnceCell<Vec<u64>>,
+}
+
+impl<'a> Row<'a> {
+    fn new(row: usize, example: &'a Example) -> Self {
+        Self { row, example, shingles: OnceCell::new() }
+    }
+
+    fn shingles(&self) -> &[u64] {
+        self.shingles.get_or_init(|| shingles(&normalised(self.example)))
+    }
 }
 
 fn normalised(example: &Example) -> String {
@@ -156,11 +188,17 @@ fn signature(shingles: &[u64]) -> [u64; BANDS * BAND_ROWS] {
     least
 }
 
-/// Whether the true Jaccard similarity of two rows says that they belong together.
-fn similar(a: &Example, b: &Example) -> bool {
-    let (a, b) = (shingles(&normalised(a)), shingles(&normalised(b)));
-    let shared = a.iter().filter(|shingle| b.binary_search(shingle).is_ok()).count();
-    shared as f64 / (a.len() + b.len() - shared) as f64 >= SIMILAR
+/// Whether the true Jaccard similarity of two ascending sets says that they belong together.
+fn similar(a: &[u64], b: &[u64]) -> bool {
+    let (mut i, mut j, mut shared) = (0, 0, 0u32);
+    while i < a.len() && j < b.len() {
+        match a[i].cmp(&b[j]) {
+            Ordering::Less => i += 1,
+            Ordering::Greater => j += 1,
+            Ordering::Equal => (i, j, shared) = (i + 1, j + 1, shared + 1),
+        }
+    }
+    f64::from(shared) / (a.len() + b.len()).saturating_sub(shared as usize) as f64 >= SIMILAR
 }
 
 /// Union-find with path halving; the smallest row is the root.

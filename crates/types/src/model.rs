@@ -1,11 +1,13 @@
 //! Models and how they are ordered: names, the weak/strong pair, the ladder.
 
 use std::fmt;
+use std::sync::Arc;
+
 use thiserror::Error;
 
-/// The name of a model as the caller and the data spell it; never empty.
+/// The name of a model as the caller and the data spell it; never empty, and cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ModelName(String);
+pub struct ModelName(Arc<str>);
 
 /// Why a model name, pair or ladder was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -31,7 +33,7 @@ impl ModelName {
         if name.is_empty() {
             return Err(ModelError::EmptyName);
         }
-        Ok(Self(name.to_owned()))
+        Ok(Self(name.into()))
     }
 
     /// The name as text.

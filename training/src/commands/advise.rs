@@ -49,12 +49,12 @@ impl AdviseArgs {
         let workload = match &self.decision_log {
             None => described.context("give --workload or --decision-log")?,
             Some(file) => {
-                let strong = described.as_ref().map(|w| w.strong.clone()).or_else(|| self.strong.clone());
-                let strong =
-                    strong.context("which models? give --strong MODEL --weak MODEL, or --workload")?;
-                let traffic = Traffic::read(file, &strong)?;
+                let models = described.as_ref().map(|w| (w.strong.clone(), w.weak.clone()));
+                let models = models.or_else(|| self.strong.clone().zip(self.weak.clone()));
+                let (strong, weak) =
+                    models.context("which models? give --strong MODEL --weak MODEL, or --workload")?;
+                let traffic = Traffic::read(file, &strong, &weak)?;
                 tell(&traffic, say);
-                let weak = self.weak.clone().unwrap_or_default();
                 with_traffic(described, &traffic, strong, weak)
             }
         };

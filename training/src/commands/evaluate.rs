@@ -9,7 +9,7 @@ use clap::Args;
 use classifier::Backend;
 use corpus::Example;
 use policy::RandomisedThreshold;
-use types::{ModelName, ModelPair, Threshold};
+use types::{ModelName, ModelPair, Query, Threshold};
 
 use super::{DataArgs, Loaded, PairArgs, Purpose, untouched};
 use crate::calibrate::label;
@@ -104,6 +104,8 @@ impl EvaluateArgs {
             bail!("no row has outcomes of both {} and {}", pair.strong(), pair.weak());
         }
         let lengths: Vec<f64> = found.examples.iter().map(|r| prompt_length(&examples[*r].query)).collect();
+        // The texts have served their purpose, and those of a million rows weigh hundreds of megabytes.
+        examples.iter_mut().for_each(|example| example.query = Query::text(String::new()));
         let prices = self.prices.as_deref().map(Prices::read).transpose()?;
         let volume = Volume {
             requests_per_day: self.requests_per_month.map(|n| n / 30.0),
