@@ -71,6 +71,12 @@ fn no(report: &Value) -> String {
     no.map_or(String::new(), |r| r["words"].as_str().unwrap().to_owned())
 }
 
+/// Every reason in words.
+fn reasons(report: &Value) -> String {
+    let reasons = report["verdict"]["reasons"].as_array().unwrap();
+    reasons.iter().map(|r| format!("{}: {}\n", r["standing"], r["words"])).collect()
+}
+
 const MUCH: &str = "1000000";
 
 #[test]
@@ -79,7 +85,7 @@ fn yes_where_routing_pays_on_one_page() {
     assert_eq!(answer(&report), "yes", "{:#}", report["verdict"]);
     let sentence = report["headline"]["sentence"].as_str().unwrap();
     assert!(sentence.contains("of strong-only cost, cheap-and-wrong"), "{sentence}");
-    assert!(html.contains(sentence) && html.matches("<svg").count() == 4);
+    assert!(html.contains(sentence) && html.matches("<figure>").count() == 4);
     for outside in ["http://", "https://", "<script", "<link", "@import", "url("] {
         assert!(!html.contains(outside), "{outside}");
     }
@@ -88,6 +94,10 @@ fn yes_where_routing_pays_on_one_page() {
     assert!(wrong.windows(2).all(|w| w[0] >= w[1]) && wrong.last() == Some(&0.0));
     let by_hand = &report["scorers"]["classifier"]["estimates"]["apgr"];
     assert!(by_hand["lower"].as_f64() < by_hand["value"].as_f64());
+    for (name, figure) in report["scorers"]["classifier"]["estimates"].as_object().unwrap() {
+        let [lower, value, upper] = ["lower", "value", "upper"].map(|end| figure[end].as_f64().unwrap());
+        assert!(lower <= value && value <= upper, "{name}: {value} [{lower}, {upper}]");
+    }
 }
 
 #[test]
@@ -131,6 +141,35 @@ fn no_for_labels_of_pure_noise() {
     });
     assert_eq!(answer(&report), "no");
     assert!(no(&report).contains("no better than chance"), "{:#}", report["verdict"]);
+}
+
+#[test]
+fn no_for_traffic_that_is_uniformly_hard() {
+    // Weak is right only where the query is easiest, one time in a hundred.
+    let (report, _) = report(MUCH, |example, weak, _| {
+        let easy = example.id.bytes().map(u32::from).sum::<u32>() % 100 == 0;
+        (if easy { weak } else { 0.0 }, 1.0)
+    });
+    assert_eq!(answer(&report), "no");
+    let reasons = reasons(&report);
+    assert!(reasons.contains("the traffic is uniformly hard"), "{reasons}");
+    assert!(reasons.contains("no certificate although 3000 labels suffice"), "{reasons}");
+}
+
+#[test]
+fn no_ratio_over_a_gap_that_is_none() {
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    let (report, html) = report(MUCH, |_, _, _| {
+        let mut drawn = |p: f64| f64::from(u8::from(rng.random_bool(p)));
+        (drawn(0.7), drawn(0.7))
+    });
+    assert_eq!(report["no_gap_to_recover"], true, "{}", report["gap"]);
+    for scorer in ["classifier", "prompt_length"] {
+        let estimates = report["scorers"][scorer]["estimates"].as_object().unwrap();
+        assert!(estimates.contains_key("auroc"));
+        assert!(!estimates.keys().any(|k| k.starts_with("apgr") || k.starts_with("cpt")), "{estimates:?}");
+    }
+    assert!(html.contains("<td>no gap to recover</td>"));
 }
 
 #[test]

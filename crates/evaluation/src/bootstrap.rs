@@ -25,8 +25,20 @@ pub struct Interval {
     pub lower: f64,
     /// Upper end.
     pub upper: f64,
+    /// Median over the resamples.
+    pub median: f64,
     /// Resamples on which the statistic had no value; they are left out of the percentiles.
     pub undefined: usize,
+}
+
+impl Interval {
+    /// The same interval around `value`: for distances such as an ECE, which are biased upwards. Resamples repeat
+    /// rows, which adds noise and so biases them once more; their median tells by how much.
+    #[must_use]
+    pub fn centred_on(self, value: f64) -> Self {
+        let shift = value - self.median;
+        Self { lower: self.lower + shift, upper: self.upper + shift, median: value, ..self }
+    }
 }
 
 /// The percentile bootstrap interval of one statistic.
@@ -113,8 +125,9 @@ pub fn shared_intervals<G: Ord, R: Rng + ?Sized>(
         let scale = (drawn as f64 / members.len() as f64).sqrt();
         for (interval, whole) in intervals.iter_mut().zip(whole) {
             let Some(whole) = whole else { continue };
-            interval.lower = whole + scale * (interval.lower - whole);
-            interval.upper = whole + scale * (interval.upper - whole);
+            for end in [&mut interval.lower, &mut interval.upper, &mut interval.median] {
+                *end = whole + scale * (*end - whole);
+            }
         }
     }
     Ok(intervals)
@@ -157,8 +170,10 @@ fn interval_of(values: &mut [f64], resamples: usize, level: f64) -> Result<Inter
     let undefined = resamples - values.len();
     values.sort_unstable_by(f64::total_cmp);
     let tail = (1.0 - level) / 2.0;
-    match (quantile(values, tail), quantile(values, 1.0 - tail)) {
-        (Some(lower), Some(upper)) if 2 * undefined <= resamples => Ok(Interval { lower, upper, undefined }),
+    match [tail, 1.0 - tail, 0.5].map(|q| quantile(values, q)) {
+        [Some(lower), Some(upper), Some(median)] if 2 * undefined <= resamples => {
+            Ok(Interval { lower, upper, median, undefined })
+        }
         _ => Err(EvaluationError::MostlyUndefined { undefined, resamples }),
     }
 }
@@ -221,7 +236,7 @@ mod tests {
         let difference = |rows: &[usize]| Some(mean(&values, rows)? - mean(&values, rows)?);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let found = percentile_interval(&groups, difference, 100, 0.95, &mut rng).unwrap();
-        assert_eq!(found, Interval { lower: 0.0, upper: 0.0, undefined: 0 });
+        assert_eq!(found, Interval { lower: 0.0, upper: 0.0, median: 0.0, undefined: 0 });
     }
 
     #[test]
@@ -235,6 +250,13 @@ mod tests {
         assert_eq!(one(), one());
         assert_eq!(one(), second);
         assert!(one().lower < one().upper);
+    }
+
+    #[test]
+    fn an_interval_is_centred_without_changing_its_width() {
+        let interval = Interval { lower: 0.25, upper: 1.0, median: 0.5, undefined: 3 };
+        let centred = interval.centred_on(0.25);
+        assert_eq!(centred, Interval { lower: 0.0, upper: 0.75, median: 0.25, undefined: 3 });
     }
 
     #[test]

@@ -43,8 +43,8 @@ pub struct Summary {
     pub brier: Estimate,
     /// Mean log loss.
     pub log_loss: Estimate,
-    /// Expected calibration error over bins of equal mass. Its resamples repeat rows, which adds noise
-    /// to every bin: the interval lies high, and the figure may even lie below it.
+    /// Expected calibration error over bins of equal mass. Its resamples repeat rows, which adds noise to every
+    /// bin: the interval is centred on the figure ([`Interval::centred_on`]) and cut at 0.
     pub ece_equal_mass: Estimate,
     /// Area under the ROC curve.
     pub auroc: Estimate,
@@ -78,12 +78,15 @@ impl Summary {
         };
         let intervals = percentile_intervals(groups, figures, config.resamples, config.level, rng)?;
         let estimate = |i: usize| Estimate { value: values[i], interval: intervals[i] };
+        let mut ece_equal_mass = estimate(2);
+        ece_equal_mass.interval = ece_equal_mass.interval.centred_on(ece_equal_mass.value);
+        ece_equal_mass.interval.lower = ece_equal_mass.interval.lower.max(0.0);
         Ok(Self {
             rows: p.len(),
             positives: y.iter().filter(|y| **y).count(),
             brier: estimate(0),
             log_loss: estimate(1),
-            ece_equal_mass: estimate(2),
+            ece_equal_mass,
             auroc: estimate(3),
         })
     }

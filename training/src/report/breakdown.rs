@@ -59,6 +59,7 @@ impl<'a> Breakdown<'a> {
         order.chunks(size).map(bucket).collect()
     }
 
+    /// Those with the most evidence against their probabilities first.
     pub(super) fn slices(&self) -> Result<Vec<Slice>, EvaluationError> {
         let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (row, tags) in self.rows.slices.iter().enumerate() {
@@ -84,6 +85,8 @@ impl<'a> Breakdown<'a> {
         for (slice, p_value) in slices.iter_mut().zip(corrected) {
             slice.p_value = p_value;
         }
+        let off = |s: &Slice| (s.observed.value - s.mean_probability).abs();
+        slices.sort_by(|a, b| a.p_value.total_cmp(&b.p_value).then(off(b).total_cmp(&off(a))));
         Ok(slices)
     }
 

@@ -32,6 +32,16 @@ const CPT: [(f64, &str, &str); 4] = [
     (0.95, "cpt_95_first_reach", "cpt_95_routellm"),
 ];
 
+/// Figures that resampling biases upwards, with the least value they can have: their intervals are centred.
+const BIASED: [(&str, f64); 6] = [
+    ("ece_equal_mass", 0.0),
+    ("ece_equal_width", 0.0),
+    ("debiased_squared_ece", f64::NEG_INFINITY),
+    ("sm_ece", 0.0),
+    ("miscalibration", 0.0),
+    ("discrimination", 0.0),
+];
+
 /// Where a figure belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
@@ -121,7 +131,11 @@ impl<'a> Sample<'a> {
         let intervals = shared_intervals(&self.rows.groups, defined, resamples, LEVEL, &mut rng)?;
         let named = whole.iter().zip(intervals).filter_map(|((table, name, value), i)| {
             let value = (*value)?;
-            Some(((*table, *name), Interval { value, lower: i.lower, upper: i.upper }))
+            let (i, least) = match BIASED.iter().find(|(biased, _)| biased == name) {
+                Some((_, least)) => (i.centred_on(value), *least),
+                None => (i, f64::NEG_INFINITY),
+            };
+            Some(((*table, *name), Interval { value, lower: i.lower.max(least), upper: i.upper }))
         });
         let mut estimates = Estimates(named.collect());
         if !estimates.gap().recoverable {

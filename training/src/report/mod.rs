@@ -93,8 +93,7 @@ pub struct Report {
     pub gap: Gap,
     /// The gap is below two standard errors: figures that divide by it (APGR, CPT) are left out everywhere.
     pub no_gap_to_recover: bool,
-    /// Figures by scorer: `classifier`, `prompt_length`. Resamples repeat rows, which adds noise to the bins of an
-    /// ECE: its interval lies high.
+    /// Figures by scorer: `classifier`, `prompt_length`.
     pub scorers: BTreeMap<String, Figures>,
     /// Ranking of the classifier less that of prompt length, on the same resamples.
     pub over_prompt_length: BTreeMap<String, Interval>,
@@ -106,7 +105,7 @@ pub struct Report {
     pub reliability: Vec<Bin>,
     /// Tenths of the rows by probability, lowest first.
     pub buckets: Vec<Bucket>,
-    /// Slices with enough rows.
+    /// Slices with enough rows, least calibrated first.
     pub slices: Vec<Slice>,
     /// The same probability on other pairs of the data.
     pub pair_swaps: Vec<Swap>,
@@ -331,9 +330,49 @@ fn sentence(measured: &BTreeMap<String, Interval>) -> String {
 /// What stands where a figure would divide by a gap that is none.
 const NO_GAP: &str = "no gap to recover";
 
-/// Names of the figures of any scorer, each once.
-fn names(report: &Report) -> BTreeSet<&String> {
-    report.scorers.values().flat_map(|figures| figures.estimates.keys()).collect()
+/// The figures of a scorer by key, in the order in which they are shown, with what they are called there.
+const FIGURES: [(&str, &str); 18] = [
+    ("auroc", "AUROC"),
+    ("apgr", "APGR"),
+    ("apgr_routellm", "APGR, RouteLLM's"),
+    ("cpt_20_first_reach", "CPT(20 %)"),
+    ("cpt_20_routellm", "CPT(20 %), RouteLLM's"),
+    ("cpt_50_first_reach", "CPT(50 %)"),
+    ("cpt_50_routellm", "CPT(50 %), RouteLLM's"),
+    ("cpt_80_first_reach", "CPT(80 %)"),
+    ("cpt_80_routellm", "CPT(80 %), RouteLLM's"),
+    ("cpt_95_first_reach", "CPT(95 %)"),
+    ("cpt_95_routellm", "CPT(95 %), RouteLLM's"),
+    ("aiq", "AIQ"),
+    ("brier", "Brier score"),
+    ("log_loss", "log loss"),
+    ("ece_equal_mass", "ECE, 10 bins of equal mass"),
+    ("ece_equal_width", "ECE, 10 bins of equal width"),
+    ("debiased_squared_ece", "squared ECE, debiased"),
+    ("sm_ece", "smECE"),
+];
+
+/// How to read them.
+const NOTES: [&str; 2] = [
+    "Higher is better: AUROC and APGR (both 0.5 without any order), AIQ (mean quality over all budgets). Lower is \
+     better: CPT(x), the share of strong calls that recovers x of the gap, and every error of the probabilities.",
+    "Resamples repeat rows, which adds noise to bins: the intervals of ECE, smECE, miscalibration and discrimination \
+     are moved back by as much, to lie around the figure.",
+];
+
+/// A figure of some scorer as it is shown; a ratio over a gap that is none is not.
+fn figure_cell(report: &Report, figures: &BTreeMap<String, Interval>, key: &str) -> String {
+    let over_the_gap = key.starts_with("apgr") || key.starts_with("cpt");
+    match figures.get(key) {
+        Some(figure) => precise(figure),
+        None if over_the_gap && report.no_gap_to_recover => NO_GAP.to_owned(),
+        None => "–".to_owned(),
+    }
+}
+
+/// APGR of another pair as it is shown.
+fn swap_cell(swap: &Swap) -> String {
+    swap.apgr.as_ref().map_or(NO_GAP.to_owned(), precise)
 }
 
 /// A figure with its interval, to three decimals.

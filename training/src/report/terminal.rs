@@ -1,8 +1,9 @@
 //! The report as lines for a terminal.
 
-use artifact::Interval;
+use super::{FIGURES, NOTES, Report, figure_cell, precise, swap_cell};
 
-use super::{NO_GAP, Report, names, precise};
+/// Slices that are shown, the least calibrated ones; report.json and the page hold all.
+const MOST_SLICES: usize = 10;
 
 /// What is printed, line by line.
 pub fn lines(report: &Report) -> Vec<String> {
@@ -30,33 +31,66 @@ pub fn lines(report: &Report) -> Vec<String> {
     figures(report, &mut out);
     out.push(String::new());
     baselines(report, &mut out);
+    buckets(report, &mut out);
+    slices(report, &mut out);
+    swaps(report, &mut out);
+    out
+}
+
+/// Figures of both scorers and their paired difference, then where the error comes from.
+fn figures(report: &Report, out: &mut Vec<String>) {
+    let head = ["figure", "classifier", "prompt length", "difference, paired"];
+    out.push(format!("{:<28} {:>26} {:>26} {:>28}", head[0], head[1], head[2], head[3]));
+    let (classifier, length) = (&report.scorers["classifier"], &report.scorers["prompt_length"]);
+    for (key, label) in FIGURES {
+        let [own, other, over] = [&classifier.estimates, &length.estimates, &report.over_prompt_length]
+            .map(|figures| figure_cell(report, figures, key));
+        out.push(format!("{label:<28} {own:>26} {other:>26} {over:>28}"));
+    }
+    out.extend(NOTES.map(|note| format!("note: {note}")));
     out.push(String::new());
+    let head = ["score", "value", "= miscalibration", "- discrimination", "+ uncertainty"];
+    out.push(format!("{:<10} {:>24} {:>24} {:>24} {:>24}", head[0], head[1], head[2], head[3], head[4]));
+    for (name, d) in &report.decomposition {
+        let [value, mcb, dsc, unc] =
+            [&d.score, &d.miscalibration, &d.discrimination, &d.uncertainty].map(precise);
+        out.push(format!("{:<10} {value:>24} {mcb:>24} {dsc:>24} {unc:>24}", name.replace('_', " ")));
+    }
+}
+
+fn buckets(report: &Report, out: &mut Vec<String>) {
+    out.push(String::new());
+    let head = ["win probability", "rows", "mean", "weak suffices", "weak", "strong"];
     out.push(format!(
-        "{:<16} {:>6} {:>7} {:>24} {:>7} {:>7}",
-        "bucket", "rows", "mean p", "weak suffices", "weak", "strong"
+        "{:<16} {:>8} {:>7} {:>24} {:>7} {:>7}",
+        head[0], head[1], head[2], head[3], head[4], head[5]
     ));
     for b in &report.buckets {
         let range = format!("{:.3}–{:.3}", b.probability.0, b.probability.1);
         let suffices = precise(&b.weak_suffices);
         out.push(format!(
-            "{range:<16} {:>6} {:>7.3} {suffices:>24} {:>7.3} {:>7.3}",
+            "{range:<16} {:>8} {:>7.3} {suffices:>24} {:>7.3} {:>7.3}",
             b.rows, b.mean_probability, b.weak, b.strong
         ));
     }
-    if !report.slices.is_empty() {
-        out.push(String::new());
-        out.push(format!(
-            "{:<34} {:>6} {:>7} {:>24} {:>10}",
-            "slice", "rows", "mean p", "observed", "p (Holm)"
-        ));
-        for s in &report.slices {
-            let observed = precise(&s.observed);
-            let (rows, mean, p) = (s.rows, s.mean_probability, s.p_value);
-            out.push(format!("{:<34} {rows:>6} {mean:>7.3} {observed:>24} {p:>10.4}", s.slice));
-        }
+}
+
+fn slices(report: &Report, out: &mut Vec<String>) {
+    if report.slices.is_empty() {
+        return;
     }
-    swaps(report, &mut out);
-    out
+    out.push(String::new());
+    let head = ["slice, least calibrated first", "rows", "mean", "observed", "p (Holm)"];
+    out.push(format!("{:<34} {:>8} {:>7} {:>24} {:>10}", head[0], head[1], head[2], head[3], head[4]));
+    for s in report.slices.iter().take(MOST_SLICES) {
+        let observed = precise(&s.observed);
+        let (rows, mean, p) = (s.rows, s.mean_probability, s.p_value);
+        out.push(format!("{:<34} {rows:>8} {mean:>7.3} {observed:>24} {p:>10.4}", s.slice));
+    }
+    let more = report.slices.len().saturating_sub(MOST_SLICES);
+    if more > 0 {
+        out.push(format!("and {more} more in report.html"));
+    }
 }
 
 fn baselines(report: &Report, out: &mut Vec<String>) {
@@ -77,34 +111,7 @@ fn swaps(report: &Report, out: &mut Vec<String>) {
     let head = ["the same probability on another pair", "rows", "gap", "AUROC", "APGR"];
     out.push(format!("{:<60} {:>6} {:>24} {:>24} {:>24}", head[0], head[1], head[2], head[3], head[4]));
     for s in &report.pair_swaps {
-        let apgr = s.apgr.as_ref().map_or(NO_GAP.to_owned(), precise);
-        let (gap, auroc) = (precise(&s.gap), precise(&s.auroc));
+        let (gap, auroc, apgr) = (precise(&s.gap), precise(&s.auroc), swap_cell(s));
         out.push(format!("{:<60} {:>6} {gap:>24} {auroc:>24} {apgr:>24}", s.pair, s.rows));
-    }
-}
-
-/// Figures of both scorers and their paired difference.
-fn figures(report: &Report, out: &mut Vec<String>) {
-    let (classifier, length) =
-        (&report.scorers["classifier"].estimates, &report.scorers["prompt_length"].estimates);
-    let head = ["figure", "classifier", "prompt length", "difference, paired"];
-    out.push(format!("{:<24} {:>26} {:>26} {:>28}", head[0], head[1], head[2], head[3]));
-    let cell = |f: Option<&Interval>| f.map_or("–".to_owned(), precise);
-    for name in names(report) {
-        let (own, other) = (cell(classifier.get(name)), cell(length.get(name)));
-        let over = cell(report.over_prompt_length.get(name));
-        out.push(format!("{name:<24} {own:>26} {other:>26} {over:>28}"));
-    }
-    if report.no_gap_to_recover {
-        out.push(format!("{:<24} {NO_GAP:>26}", "apgr, cpt"));
-    }
-    for (name, d) in &report.decomposition {
-        out.push(format!(
-            "{name:<24} {} = miscalibration {} - discrimination {} + uncertainty {}",
-            precise(&d.score),
-            precise(&d.miscalibration),
-            precise(&d.discrimination),
-            precise(&d.uncertainty)
-        ));
     }
 }

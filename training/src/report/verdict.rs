@@ -204,18 +204,20 @@ fn certificate(facts: &Facts<'_>) -> Result<Reason> {
     let promise = format!("a cheap-and-wrong rate of at most {alpha} at confidence {}", 1.0 - delta);
     let selection = facts.rows.select(&Objective::Certificate(wanted), facts.cost)?;
     let calls = selection.expected.strong_call_rate;
-    if selection.certified.is_none() {
-        let needed = labels_for_certificate(alpha, delta, 0.5 * alpha)?;
-        let more = needed.map_or("millions of".to_owned(), |n| format!("about {}", n.saturating_sub(rows)));
-        let words = format!("{promise} needs {more} more labels than these {rows}");
-        return Ok(reason("certificate", Answer::NotYet, words));
+    if selection.certified.is_some() && 1.0 - calls >= LEAST_SAVING {
+        let words = format!("{promise} holds with {calls:.3} of the calls going strong ({rows} labels)");
+        return Ok(reason("certificate", Answer::Yes, words));
     }
-    let numbers = format!("{promise} holds with {calls:.3} of the calls going strong ({rows} labels)");
-    if 1.0 - calls < LEAST_SAVING {
-        let words = format!("the classifier leaves nothing to promise: {numbers}");
-        return Ok(reason("certificate", Answer::NotYet, words));
-    }
-    Ok(reason("certificate", Answer::Yes, numbers))
+    let needed = labels_for_certificate(alpha, delta, 0.5 * alpha)?;
+    let words = match needed {
+        Some(needed) if rows >= needed => format!(
+            "no certificate although {rows} labels suffice (about {needed} are needed): {promise} holds only with \
+             {calls:.3} of the calls going strong, the risk is above the bound wherever weak answers more"
+        ),
+        Some(needed) => format!("{promise} needs about {} more labels than these {rows}", needed - rows),
+        None => format!("{promise} needs millions more labels than these {rows}"),
+    };
+    Ok(reason("certificate", Answer::NotYet, words))
 }
 
 fn volume(facts: &Facts<'_>, at_floor: Option<&Expected>) -> Result<Reason> {
