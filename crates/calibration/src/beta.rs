@@ -137,7 +137,7 @@ mod tests {
             let Ok(sample) = Sample::new(&z, &y, None) else { return Ok(()) };
             let Ok(map) = BetaCalibration::fit(&sample) else { return Ok(()) };
             let loss = |map: &BetaCalibration| -> f64 {
-                let of = |row: &crate::sample::Row| {
+                let of = |row: &Row| {
                     let [low, high] = features(row.logit);
                     let z = map.a * low + map.b * high + map.c;
                     softplus(z) - f64::from(u8::from(row.label)) * z

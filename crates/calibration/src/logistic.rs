@@ -92,10 +92,10 @@ fn derivatives(rows: &[LogisticRow], priors: &[Prior], at: &[f64]) -> (Vec<f64>,
     for row in rows {
         let p = sigmoid(logit_of(row, at));
         let (residual, curvature) = (row.weight * (p - row.label), row.weight * p * (1.0 - p));
-        for i in 0..d {
-            gradient[i] += residual * row.x[i];
-            for j in 0..=i {
-                hessian[i][j] += curvature * row.x[i] * row.x[j];
+        for (i, x) in row.x.iter().enumerate() {
+            gradient[i] += residual * x;
+            for (entry, other) in hessian[i].iter_mut().zip(&row.x[..=i]) {
+                *entry += curvature * x * other;
             }
         }
     }

@@ -87,7 +87,7 @@ fn tell(traffic: &Traffic, say: &mut dyn FnMut(&str)) {
 /// What a log says in place of what was described. Queries kept on weak although strong would have been better cost
 /// quality; that weak is sometimes better is left out, so that the estimate errs on the safe side.
 fn with_traffic(described: Option<Workload>, traffic: &Traffic, strong: String, weak: String) -> Workload {
-    let mut workload = described.unwrap_or_else(|| Workload {
+    let mut workload = described.unwrap_or(Workload {
         strong,
         weak,
         requests_per_day: 0.0,

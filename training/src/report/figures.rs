@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use artifact::Interval;
 use calibration::isotonic_regression;
 use evaluation::bootstrap::shared_intervals;
-use evaluation::routing::{full_sweep, routellm_curve};
+use evaluation::routing::{RoutingCurve, full_sweep, routellm_curve};
 use evaluation::{
     Decomposition, EvaluationError, Outcomes, RoutingPoint, aiq, auroc, corp_brier, corp_log_loss,
     debiased_squared_ece, ece_equal_mass, ece_equal_width, sm_ece, sm_ece_at, sweep,
@@ -238,8 +238,8 @@ fn ranking(
     let mut found = vec![
         ("auroc", auroc(scores, labels).ok()),
         ("aiq", aiq(swept)),
-        ("apgr", full.as_ref().map(|c| c.apgr())),
-        ("apgr_routellm", routellm.as_ref().map(|c| c.apgr())),
+        ("apgr", full.as_ref().map(RoutingCurve::apgr)),
+        ("apgr_routellm", routellm.as_ref().map(RoutingCurve::apgr)),
     ];
     for (share, first_reach, interpolated) in CPT {
         found.push((first_reach, full.as_ref().and_then(|c| c.call_rate_to_recover(share))));
