@@ -15,6 +15,10 @@ use serde_json::{Value, json};
 use training::commands::evaluate::EvaluateArgs;
 use training::commands::fit::FitArgs;
 
+/// That of the `training` binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROWS: usize = 1_000_000;
 const SHORT: usize = 20_000;
 const PART: usize = 10_000;

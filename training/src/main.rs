@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use training::commands::{advise, calibrate, cross_validate, evaluate, fit, import, threshold};
 
+/// Reading a million rows makes tens of millions of small strings, which this allocator keeps together.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Train Rung on your own evidence. Without a subcommand: fit on the embedded starter corpus.
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
