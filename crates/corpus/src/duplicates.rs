@@ -38,7 +38,7 @@ pub fn group_duplicates(examples: &mut [Example]) -> Grouping {
             sets.join(first, row);
         }
     }
-    let prints = prints(examples);
+    let prints = on_every_core(examples, print);
     let (mut exact, mut distinct) = (0, Vec::new());
     let mut first_text: HashMap<u64, usize> = HashMap::new();
     for (row, print) in prints.iter().enumerate() {
@@ -74,21 +74,6 @@ struct Print {
     bands: [u64; BANDS],
 }
 
-/// The prints of all rows, made on every core.
-fn prints(examples: &[Example]) -> Vec<Print> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let size = examples.len().div_ceil(cores).max(1);
-    std::thread::scope(|scope| {
-        let make = |part: &[Example]| part.iter().map(print).collect::<Vec<Print>>();
-        let parts: Vec<_> = examples.chunks(size).map(|part| scope.spawn(move || make(part))).collect();
-        let join = |part: std::thread::ScopedJoinHandle<'_, Vec<Print>>| match part.join() {
-            Ok(prints) => prints,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        parts.into_iter().flat_map(join).collect()
-    })
-}
-
 fn print(example: &Example) -> Print {
     let text = normalised(example);
     let shingles = shingles(&text);
@@ -99,41 +84,76 @@ fn print(example: &Example) -> Print {
 }
 
 /// Joins rows that agree in at least one band of their signatures and are similar indeed; how many that were.
-/// Within a bucket each row is compared with a few representatives, which is enough to join them all: the first may
-/// be a chance collision.
 fn join_similar(
     examples: &[Example],
     prints: &[Print],
     distinct: &[usize],
     sets: &mut DisjointSets,
 ) -> usize {
-    const REPRESENTATIVES: usize = 8;
     let mut near = 0;
     for band in 0..BANDS {
         let mut keys: Vec<(u64, usize)> =
             distinct.iter().map(|row| (prints[*row].bands[band], *row)).collect();
         keys.sort_unstable();
-        for bucket in keys.chunk_by(|a, b| a.0 == b.0).filter(|bucket| bucket.len() > 1) {
-            let mut representatives: Vec<Row<'_>> = Vec::with_capacity(REPRESENTATIVES);
-            for (_, row) in bucket {
-                let own = Row::new(*row, &examples[*row]);
-                for other in &representatives {
-                    // Rows of very different length need no look: their similarity is at most the ratio.
-                    let (a, b) = (prints[*row].shingles, prints[other.row].shingles);
-                    let possible = a.min(b) as f64 >= SIMILAR * a.max(b) as f64;
-                    let apart = possible && sets.find(other.row) != sets.find(*row);
-                    if apart && similar(other.shingles(), own.shingles()) {
-                        near += 1;
-                        sets.join(other.row, *row);
-                    }
-                }
-                if representatives.len() < REPRESENTATIVES {
-                    representatives.push(own);
-                }
-            }
+        let same: Vec<&[(u64, usize)]> =
+            keys.chunk_by(|a, b| a.0 == b.0).filter(|bucket| bucket.len() > 1).collect();
+        // What was joined in bands before need not be compared; the buckets of this one know nothing of each other.
+        let roots: Vec<usize> = (0..examples.len()).map(|row| sets.find(row)).collect();
+        let bucket = |bucket: &&[(u64, usize)]| similar_pairs(bucket, examples, prints, &roots);
+        for (a, b) in on_every_core(&same, bucket).into_iter().flatten() {
+            near += usize::from(sets.join(a, b));
         }
     }
     near
+}
+
+/// The pairs to join within a bucket. Each row is compared with a few representatives, which is enough to join them
+/// all: the first may be a chance collision.
+fn similar_pairs(
+    bucket: &[(u64, usize)],
+    examples: &[Example],
+    prints: &[Print],
+    roots: &[usize],
+) -> Vec<(usize, usize)> {
+    const REPRESENTATIVES: usize = 8;
+    let mut pairs = Vec::new();
+    // Each with the root that it is known to belong to.
+    let mut representatives: Vec<(Row<'_>, usize)> = Vec::with_capacity(REPRESENTATIVES);
+    for (_, row) in bucket {
+        let (own, mut root) = (Row::new(*row, &examples[*row]), roots[*row]);
+        for i in 0..representatives.len() {
+            let (other, of_other) = &representatives[i];
+            // Rows of very different length need no look: their similarity is at most the ratio.
+            let (a, b) = (prints[*row].shingles, prints[other.row].shingles);
+            let possible = a.min(b) as f64 >= SIMILAR * a.max(b) as f64;
+            if possible && *of_other != root && similar(other.shingles(), own.shingles()) {
+                pairs.push((other.row, *row));
+                let (old, new) = (root, *of_other);
+                representatives.iter_mut().filter(|r| r.1 == old).for_each(|r| r.1 = new);
+                root = new;
+            }
+        }
+        if representatives.len() < REPRESENTATIVES {
+            representatives.push((own, root));
+        }
+    }
+    pairs
+}
+
+/// The results for each item, in the order of the items, computed on every core.
+fn on_every_core<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let size = items.len().div_ceil(cores).max(1);
+    let compute = |part: &[T]| part.iter().map(&of).collect::<Vec<R>>();
+    let compute = &compute;
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = items.chunks(size).map(|part| scope.spawn(move || compute(part))).collect();
+        let join = |part: std::thread::ScopedJoinHandle<'_, Vec<R>>| match part.join() {
+            Ok(found) => found,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        parts.into_iter().flat_map(join).collect()
+    })
 }
 
 /// A row whose shingles are made when they are first asked for.
@@ -155,7 +175,19 @@ impl<'a> Row<'a> {
 
 fn normalised(example: &Example) -> String {
     let words = example.query.parts().flat_map(|(_, text)| text.split_whitespace());
-    words.map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+    let mut text = String::new();
+    for word in words {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        // Lower case of the word, not of the text: a final sigma ends a word.
+        if word.is_ascii() {
+            text.extend(word.bytes().map(|b| char::from(b.to_ascii_lowercase())));
+        } else {
+            text.push_str(&word.to_lowercase());
+        }
+    }
+    text
 }
 
 /// Fixed keys: the same text gives the same shingles in every run.
@@ -217,9 +249,11 @@ impl DisjointSets {
         row
     }
 
-    fn join(&mut self, a: usize, b: usize) {
+    /// Whether they were apart.
+    fn join(&mut self, a: usize, b: usize) -> bool {
         let (a, b) = (self.find(a), self.find(b));
         self.0[a.max(b)] = a.min(b);
+        a != b
     }
 }
 

@@ -5,7 +5,6 @@ use crate::EvaluationError;
 use crate::error::check_level;
 use crate::quantile::quantile;
 use rand::{Rng, RngExt};
-use std::collections::BTreeMap;
 
 /// With more rows than this, resamples hold as many groups as make up about so many rows, and the deviations they
 /// show are scaled down by the root of the share: the m-out-of-n bootstrap (Bickel, Götze and van Zwet 1997), right
@@ -99,7 +98,7 @@ pub fn shared_intervals<G: Ord, R: Rng + ?Sized>(
     if groups.is_empty() {
         return Err(EvaluationError::Empty);
     }
-    let members = members(groups);
+    let members = Members::new(groups);
     if members.len() < 2 {
         return Err(EvaluationError::OneGroup);
     }
@@ -108,8 +107,11 @@ pub fn shared_intervals<G: Ord, R: Rng + ?Sized>(
     let whole = statistics(&all);
     let mut values: Vec<Vec<f64>> = whole.iter().map(|_| Vec::with_capacity(resamples)).collect();
     let mut draw = || {
-        let groups = (0..drawn).map(|_| &members[rng.random_range(0..members.len())]);
-        groups.flatten().copied().collect::<Vec<usize>>()
+        let mut sample = Vec::with_capacity(groups.len().min(2 * MOST_ROWS));
+        for _ in 0..drawn {
+            sample.extend_from_slice(members.of(rng.random_range(0..members.len())));
+        }
+        sample
     };
     for first in (0..resamples).step_by(AT_ONCE) {
         let samples: Vec<Vec<usize>> = (first..resamples.min(first + AT_ONCE)).map(|_| draw()).collect();
@@ -152,18 +154,35 @@ fn on_every_core<T: Send>(samples: &[Vec<usize>], statistics: &(impl Fn(&[usize]
     })
 }
 
-/// The rows of each group, groups in the order of their first row.
-fn members<G: Ord>(groups: &[G]) -> Vec<Vec<usize>> {
-    let mut index = BTreeMap::new();
-    let mut members: Vec<Vec<usize>> = Vec::new();
-    for (row, group) in groups.iter().enumerate() {
-        let at = *index.entry(group).or_insert(members.len());
-        if at == members.len() {
-            members.push(Vec::new());
-        }
-        members[at].push(row);
+/// The rows of each group, groups in the order of their first row: all in one column, so that many small groups
+/// take no more memory than a few large ones.
+struct Members {
+    rows: Vec<usize>,
+    /// Where each group starts, and the end.
+    starts: Vec<usize>,
+}
+
+impl Members {
+    fn new<G: Ord>(groups: &[G]) -> Self {
+        let mut rows: Vec<usize> = (0..groups.len()).collect();
+        rows.sort_unstable_by(|a, b| groups[*a].cmp(&groups[*b]).then(a.cmp(b)));
+        let mut by_group: Vec<&[usize]> = rows.chunk_by(|a, b| groups[*a] == groups[*b]).collect();
+        by_group.sort_unstable_by_key(|group| group[0]);
+        let starts = std::iter::once(0).chain(by_group.iter().scan(0, |end, group| {
+            *end += group.len();
+            Some(*end)
+        }));
+        Self { starts: starts.collect(), rows: by_group.concat() }
     }
-    members
+
+    /// Number of groups.
+    fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    fn of(&self, group: usize) -> &[usize] {
+        &self.rows[self.starts[group]..self.starts[group + 1]]
+    }
 }
 
 fn interval_of(values: &mut [f64], resamples: usize, level: f64) -> Result<Interval, EvaluationError> {

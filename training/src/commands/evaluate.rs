@@ -112,6 +112,9 @@ impl EvaluateArgs {
             value_per_correct_usd: self.value_per_correct_usd,
             upkeep: prices.as_ref().and_then(Prices::upkeep),
         };
+        let (best_single, swaps) =
+            (best_single(&found, &examples), pair_swaps(&found, &examples, pair, self.seed)?);
+        drop(examples);
         Report::build(Input {
             artifact: format!("{} {}", artifact.manifest().name, artifact.manifest().version),
             pair: pair.to_string(),
@@ -119,8 +122,8 @@ impl EvaluateArgs {
             data: fingerprint,
             simulated,
             lengths: &lengths,
-            best_single: best_single(&found, &examples),
-            swaps: pair_swaps(&found, &examples, pair, self.seed)?,
+            best_single,
+            swaps,
             point: self.point(artifact, pair)?,
             cost: prices.as_ref().map(|p| p.pair(pair)).transpose()?,
             volume,

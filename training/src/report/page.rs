@@ -13,7 +13,7 @@ h1 { font-size: 1.5rem; margin: 0 0 .3rem } h2 { font-size: 1.15rem; margin: 2.2
 p { margin: .3rem 0 } .soft { color: var(--soft); font-size: .9rem }
 .verdict { background: var(--card); border-left: .4rem solid; padding: 1rem; margin: 1rem 0; border-radius: .3rem }
 .verdict > strong { font-size: 1.4rem } .verdict ul { list-style: none; padding: 0; margin: .5rem 0 0; color: var(--fg) }
-.verdict li { display: grid; grid-template-columns: 4.2rem 1fr; margin: .35rem 0; line-height: 1.4 }
+.verdict li { display: grid; grid-template-columns: 5rem 1fr; margin: .35rem 0; line-height: 1.4 }
 .yes { color: var(--c) } .not_yet { color: var(--b) } .no { color: #dc2626 }
 .headline { font-size: 1.1rem; margin: 1rem 0 }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.6rem 1.4rem }
@@ -24,15 +24,15 @@ figcaption { font-size: .85rem; color: var(--soft) }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem }
 th, td { padding: .25rem 0 .25rem 1.2rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 th { vertical-align: bottom } td span { color: var(--soft) } tr { break-inside: avoid }
-th:first-child, td:first-child { position: sticky; left: 0; padding-left: 0; text-align: left; background: var(--bg); overflow-wrap: normal }
+th:first-child, td:first-child { position: sticky; left: 0; padding-left: 0; text-align: left; white-space: normal; overflow-wrap: normal; background: var(--bg) }
 @media (max-width: 40rem) {
   body { padding: .8rem } table { font-size: .72rem } th, td { padding-left: .5rem } td span { display: block }
-  th, th:first-child, td:first-child { white-space: normal; overflow-wrap: normal; min-width: 3.4rem } td:first-child { max-width: 7rem }
+  th { white-space: normal; overflow-wrap: normal } td:first-child { min-width: 4.6rem; max-width: 8rem }
   .verdict li { grid-template-columns: 3.6rem 1fr }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt } .plots { grid-template-columns: 1fr 1fr } .scroll { overflow: visible }
-  table { font-size: 7.5pt } th, td { padding-left: .7rem } td:first-child { white-space: normal }
+  table { font-size: 7.5pt } th, td { padding-left: .7rem } th:first-child, td:first-child { position: static }
 }
 ";
 
@@ -177,6 +177,8 @@ fn buckets(report: &Report) -> String {
     let least = report.buckets.iter().map(|b| b.weak.min(b.strong)).fold(f64::INFINITY, f64::min);
     let most = report.buckets.iter().map(|b| b.weak_suffices.upper.max(b.strong)).fold(0.0, f64::max);
     let range = (report.buckets.first().map_or(0.0, x), report.buckets.last().map_or(1.0, x));
+    let margin = 0.03 * (range.1 - range.0);
+    let range = ((range.0 - margin).max(0.0), (range.1 + margin).min(1.0));
     let mut plot = Plot::new(
         range,
         (least - 0.03, most.min(1.0)),

@@ -48,45 +48,47 @@ pub fn pair_swaps(rows: &Rows, examples: &[Example], own: &ModelPair, seed: u64)
     let mut models: Vec<(&ModelName, usize)> = answered.into_iter().collect();
     models.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     models.truncate(MOST_MODELS);
-    let mut pairs: Vec<(ModelPair, PairRows<'_>)> = Vec::new();
+    let mut pairs: Vec<(ModelPair, usize)> = Vec::new();
     for (i, (a, _)) in models.iter().enumerate() {
         for (b, _) in &models[i + 1..] {
             let pair = ModelPair::new((*a).clone(), (*b).clone())?;
-            pairs.extend(right_way_round(rows, examples, pair).filter(|(pair, _)| pair != own));
+            pairs.extend(right_way_round(rows, examples, pair)?.filter(|(pair, _)| pair != own));
         }
     }
-    pairs.sort_by(|a, b| b.1.p.len().cmp(&a.1.p.len()).then(a.0.to_string().cmp(&b.0.to_string())));
+    pairs.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.to_string().cmp(&b.0.to_string())));
     pairs.truncate(MOST_PAIRS);
     let mut swaps = Vec::with_capacity(pairs.len());
-    for (pair, rows) in &pairs {
-        swaps.extend(swap(pair, rows, seed)?);
+    for (pair, _) in &pairs {
+        // The rows of one pair at a time: those of all would not fit beside a million examples.
+        swaps.extend(swap(pair, &PairRows::new(rows, examples, pair), seed)?);
     }
     Ok(swaps)
 }
 
-fn right_way_round<'a>(
-    rows: &Rows,
-    examples: &'a [Example],
-    pair: ModelPair,
-) -> Option<(ModelPair, PairRows<'a>)> {
-    let mut found = PairRows::default();
-    for (row, p) in rows.examples.iter().zip(&rows.probabilities) {
-        let example = &examples[*row];
-        let Some((weak, strong)) = pair_scores(example, &pair) else { continue };
-        found.p.push(p.get());
-        found.weak.push(weak);
-        found.strong.push(strong);
-        found.groups.push(example.group.as_deref().unwrap_or(&example.id));
+/// The pair with the model that is better on average as strong, and its number of rows; `None` when they are few.
+fn right_way_round(rows: &Rows, examples: &[Example], pair: ModelPair) -> Result<Option<(ModelPair, usize)>> {
+    let scores = rows.examples.iter().filter_map(|row| pair_scores(&examples[*row], &pair));
+    let (n, ahead) = scores.fold((0, 0.0), |(n, ahead), (weak, strong)| (n + 1, ahead + strong - weak));
+    if n < LEAST_ROWS {
+        return Ok(None);
     }
-    if found.p.len() < LEAST_ROWS {
-        return None;
+    let right = if ahead < 0.0 { ModelPair::new(pair.weak().clone(), pair.strong().clone())? } else { pair };
+    Ok(Some((right, n)))
+}
+
+impl<'a> PairRows<'a> {
+    fn new(rows: &Rows, examples: &'a [Example], pair: &ModelPair) -> Self {
+        let mut found = Self::default();
+        for (row, p) in rows.examples.iter().zip(&rows.probabilities) {
+            let example = &examples[*row];
+            let Some((weak, strong)) = pair_scores(example, pair) else { continue };
+            found.p.push(p.get());
+            found.weak.push(weak);
+            found.strong.push(strong);
+            found.groups.push(example.group.as_deref().unwrap_or(&example.id));
+        }
+        found
     }
-    if found.strong.iter().sum::<f64>() >= found.weak.iter().sum::<f64>() {
-        return Some((pair, found));
-    }
-    let turned = ModelPair::new(pair.weak().clone(), pair.strong().clone()).ok()?;
-    (found.weak, found.strong) = (found.strong, found.weak);
-    Some((turned, found))
 }
 
 /// `None` where one outcome never happens, so that nothing can be ranked.
