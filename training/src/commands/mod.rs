@@ -91,7 +91,12 @@ impl DataArgs {
                 say(&format!("  skipped {count}: {kind}"));
             }
             loaded.simulated |= examples.iter().any(|e| e.has_slice("simulated"));
-            loaded.examples.extend(examples);
+            // Rows are moved, not copied: of a million there is no room for two.
+            if loaded.examples.is_empty() {
+                loaded.examples = examples;
+            } else {
+                loaded.examples.extend(examples);
+            }
             loaded.sources.extend(sources);
         }
         Ok(loaded)
