@@ -147,6 +147,16 @@ impl Rows {
         Ok(select(objective, &self.probabilities, &outcomes)?)
     }
 
+    /// How likely each row goes strong, in [0, 1]: the draw of a randomised threshold is averaged out.
+    pub fn sent(&self, threshold: &RandomisedThreshold) -> Vec<f64> {
+        let low = threshold.probability_of_low();
+        let of = |p: &WinProbability| {
+            let goes = |at| f64::from(u8::from(goes_strong(*p, at)));
+            low * goes(threshold.low()) + (1.0 - low) * goes(threshold.high())
+        };
+        self.probabilities.iter().map(of).collect()
+    }
+
     /// What a threshold gives on these rows, with bootstrap intervals by group: strong-call rate,
     /// cheap-and-wrong rate, quality, the share of strong's quality that is retained, and, with prices,
     /// the fraction of strong-only cost.
@@ -159,16 +169,7 @@ impl Rows {
         cost: Option<PairCost>,
         seed: u64,
     ) -> Result<BTreeMap<String, Interval>> {
-        // How likely each row goes strong: the draw of a randomised threshold is averaged out.
-        let sent: Vec<f64> = self
-            .probabilities
-            .iter()
-            .map(|p| {
-                let goes = |at| f64::from(u8::from(goes_strong(*p, at)));
-                let low = threshold.probability_of_low();
-                low * goes(threshold.low()) + (1.0 - low) * goes(threshold.high())
-            })
-            .collect();
+        let sent = self.sent(threshold);
         let figures = |rows: &[usize]| {
             let mean =
                 |of: &dyn Fn(usize) -> f64| rows.iter().map(|r| of(*r)).sum::<f64>() / rows.len() as f64;

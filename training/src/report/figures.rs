@@ -11,7 +11,6 @@ use evaluation::{
     Decomposition, EvaluationError, Outcomes, RoutingPoint, aiq, auroc, corp_brier, corp_log_loss,
     debiased_squared_ece, ece_equal_mass, ece_equal_width, sm_ece, sm_ece_at, sweep,
 };
-use policy::goes_strong;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -89,11 +88,6 @@ pub(super) struct Estimates(BTreeMap<(Table, &'static str), Interval>);
 impl<'a> Sample<'a> {
     pub(super) fn new(input: &'a Input<'_>) -> Self {
         let (rows, (_, threshold)) = (input.rows, &input.point);
-        let sent = rows.probabilities.iter().map(|p| {
-            let goes = |at| f64::from(u8::from(goes_strong(*p, at)));
-            let low = threshold.probability_of_low();
-            low * goes(threshold.low()) + (1.0 - low) * goes(threshold.high())
-        });
         let p: Vec<f64> = rows.probabilities.iter().map(|p| p.get()).collect();
         let labels: Vec<bool> = rows.strong.iter().zip(&rows.weak).map(|(s, w)| s > w).collect();
         Self {
@@ -102,7 +96,7 @@ impl<'a> Sample<'a> {
             p,
             labels,
             lengths: input.lengths,
-            sent: sent.collect(),
+            sent: rows.sent(threshold),
             best_single: input.best_single.as_ref(),
             cost: input.cost,
             seed: input.seed,
