@@ -10,6 +10,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("types", Some(&[])),
     ("features", Some(&["types"])),
     ("classifier", Some(&["types", "features"])),
+    ("encoder", Some(&["types"])),
     ("calibration", Some(&["types"])),
     ("economics", Some(&[])),
     ("policy", Some(&["types", "evaluation"])),
@@ -39,8 +40,10 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
 ];
 
 /// Libraries that only some rooms may name, with their families: `tonic` stands for `tonic-health` too.
-const RESERVED: &[(&str, &[&str])] =
-    &[("burn", &["classifier", "training", "router", "benches"]), ("tonic", &["api", "server", "benches"])];
+const RESERVED: &[(&str, &[&str])] = &[
+    ("burn", &["classifier", "encoder", "training", "router", "benches"]),
+    ("tonic", &["api", "server", "benches"]),
+];
 
 /// A dependency of a workspace member that is compiled into it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,143 @@
+//! The transformer as a burn module: the reference on every backend, and what training moves.
+//! (BERT: Devlin et al. 2019, section 3; attention and blocks: Vaswani et al. 2017, sections 3.1-3.3,
+//! normalised after each block.)
+
+use burn::module::{Module, Param};
+use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+
+use crate::Pooling;
+
+/// Token ids → the vector of the text.
+#[derive(Module, Debug)]
+pub struct Bert {
+    /// `[vocabulary, hidden]`.
+    pub words: Embedding,
+    /// `[positions, hidden]`, with the first token type's row added to each.
+    pub positions: Embedding,
+    /// Of the sum of both.
+    pub norm: LayerNorm,
+    /// The blocks, first to last.
+    pub layers: Vec<Block>,
+    /// `[hidden]`, the vector of attention pooling; not used by other poolings.
+    pub pooling_query: Option<Param<Tensor<1>>>,
+}
+
+/// Self-attention and a feed-forward block.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// `[hidden, hidden]`.
+    pub query: Linear,
+    /// `[hidden, hidden]`.
+    pub key: Linear,
+    /// `[hidden, hidden]`.
+    pub value: Linear,
+    /// `[hidden, hidden]`.
+    pub attended: Linear,
+    /// After attention.
+    pub attended_norm: LayerNorm,
+    /// `[hidden, intermediate]`.
+    pub widen: Linear,
+    /// `[intermediate, hidden]`.
+    pub narrow: Linear,
+    /// After the feed-forward block.
+    pub norm: LayerNorm,
+}
+
+/// Rows of token ids on a device, padded to the longest.
+#[derive(Debug, Clone)]
+pub(crate) struct Ids {
+    /// `[n, t]`.
+    ids: Tensor<2, Int>,
+    /// One on tokens and zero on padding, `[n, t]`; `None` when no row is padded.
+    mask: Option<Tensor<2>>,
+}
+
+impl Ids {
+    /// Packs rows; `rows` and each of them must not be empty.
+    pub(crate) fn new(rows: &[&[u32]], device: &Device) -> Self {
+        let t = rows.iter().map(|r| r.len()).max().unwrap_or(0);
+        let padded = rows.iter().any(|r| r.len() < t);
+        let (mut ids, mut mask) = (vec![0i32; rows.len() * t], vec![0f32; rows.len() * t]);
+        for (i, row) in rows.iter().enumerate() {
+            for (j, id) in row.iter().enumerate() {
+                ids[i * t + j] = *id as i32;
+                mask[i * t + j] = 1.0;
+            }
+        }
+        let shape = [rows.len(), t];
+        Self {
+            ids: Tensor::from_data(TensorData::new(ids, shape), device),
+            mask: padded.then(|| Tensor::from_data(TensorData::new(mask, shape), device)),
+        }
+    }
+}
+
+impl Bert {
+    /// Vectors of the texts, `[n, hidden]`.
+    pub(crate) fn forward(&self, ids: &Ids, heads: usize, pooling: Pooling) -> Tensor<2> {
+        let tokens = self.tokens(ids, heads);
+        self.pool(tokens, ids.mask.as_ref(), pooling)
+    }
+
+    /// Vectors of the tokens, `[n, t, hidden]`.
+    fn tokens(&self, ids: &Ids, heads: usize) -> Tensor<3> {
+        let [n, t] = ids.ids.dims();
+        let positions = self.positions.weight.val().slice([0..t]).unsqueeze::<3>();
+        let mut x = self.norm.forward(self.words.forward(ids.ids.clone()) + positions);
+        // Added to the scores: nothing attends to padding.
+        let bias = ids.mask.clone().map(|mask| ((mask - 1.0) * 1e9).reshape([n, 1, 1, t]));
+        for layer in &self.layers {
+            x = layer.forward(x, bias.as_ref(), heads);
+        }
+        x
+    }
+
+    fn pool(&self, tokens: Tensor<3>, mask: Option<&Tensor<2>>, pooling: Pooling) -> Tensor<2> {
+        let [n, t, hidden] = tokens.dims();
+        match (pooling, &self.pooling_query) {
+            (Pooling::Cls, _) => tokens.slice([0..n, 0..1]).reshape([n, hidden]),
+            (Pooling::Attention, Some(query)) => {
+                let query: Tensor<3> = query.val().reshape([1, hidden, 1]);
+                let scores = tokens.clone().matmul(query.expand([n, hidden, 1])).reshape([n, t]);
+                let scores = match mask {
+                    Some(mask) => scores + (mask.clone() - 1.0) * 1e9,
+                    None => scores,
+                };
+                weighted(tokens, activation::softmax(scores, 1))
+            }
+            (Pooling::Mean | Pooling::Attention, _) => match mask {
+                Some(mask) => weighted(tokens, mask.clone() / mask.clone().sum_dim(1)),
+                None => tokens.mean_dim(1).squeeze_dim(1),
+            },
+        }
+    }
+}
+
+/// The sum over tokens `[n, t, h]` with weights `[n, t]`, `[n, h]`.
+fn weighted(tokens: Tensor<3>, weights: Tensor<2>) -> Tensor<2> {
+    weights.unsqueeze_dim::<3>(1).matmul(tokens).squeeze_dim(1)
+}
+
+impl Block {
+    fn forward(&self, x: Tensor<3>, bias: Option<&Tensor<4>>, heads: usize) -> Tensor<3> {
+        let attended = self.attended.forward(self.attention(x.clone(), bias, heads));
+        let x = self.attended_norm.forward(attended + x);
+        let fed = self.narrow.forward(activation::gelu(self.widen.forward(x.clone())));
+        self.norm.forward(fed + x)
+    }
+
+    fn attention(&self, x: Tensor<3>, bias: Option<&Tensor<4>>, heads: usize) -> Tensor<3> {
+        let [n, t, hidden] = x.dims();
+        let width = hidden / heads;
+        // [n, t, hidden] → [n, heads, t, width]
+        let split = |y: Tensor<3>| y.reshape([n, t, heads, width]).swap_dims(1, 2);
+        let query = split(self.query.forward(x.clone())) * (width as f64).sqrt().recip();
+        let (key, value) = (split(self.key.forward(x.clone())), split(self.value.forward(x)));
+        let mut scores = query.matmul(key.swap_dims(2, 3));
+        if let Some(bias) = bias {
+            scores = scores + bias.clone();
+        }
+        activation::softmax(scores, 3).matmul(value).swap_dims(1, 2).reshape([n, t, hidden])
+    }
+}

@@ -1,0 +1,218 @@
+//! The encoder against vectors computed by ONNX Runtime (`reference/onnx_bert.py`): a small checkpoint of
+//! random weights always, MiniLM where it was fetched.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use classifier::Backend;
+use encoder::{Encoder, EncoderError, EncoderFiles, EncoderOptions, EngineKind, Pooling, Precision};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference")
+}
+
+fn files(folder: &Path) -> EncoderFiles {
+    let read = |name: &str| fs::read(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    EncoderFiles {
+        config: read("config.json"),
+        tokenizer: read("tokenizer.json"),
+        weights: read("model.safetensors"),
+    }
+}
+
+fn tiny() -> EncoderFiles {
+    files(&folder().join("tiny"))
+}
+
+fn on(files: &EncoderFiles, backend: Backend) -> Encoder {
+    let device = backend.device().unwrap();
+    Encoder::read(files, &EncoderOptions::default(), &EngineKind::Burn(device)).unwrap()
+}
+
+/// The ids of `token_ids` in `onnx_bert.py`.
+fn ids(length: usize, vocabulary: usize) -> Vec<u32> {
+    (0..length).map(|i| ((7919 * (i + 1)) % vocabulary) as u32).collect()
+}
+
+fn figures(name: &str) -> BTreeMap<String, Vec<f32>> {
+    serde_json::from_slice(&fs::read(folder().join(name)).unwrap()).unwrap()
+}
+
+fn agrees(encoder: &Encoder, figures: &str) {
+    for (length, expected) in self::figures(figures) {
+        let ids = ids(length.parse().unwrap(), encoder.config().shape.vocabulary);
+        let found = encoder.embed(&ids);
+        assert_eq!(found.len(), expected.len());
+        let worst = found.iter().zip(&expected).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-4, "{figures} at {length} tokens: off by {worst}");
+    }
+}
+
+fn backends() -> Vec<Backend> {
+    let mut backends = vec![Backend::Flex];
+    if cfg!(feature = "ndarray") {
+        backends.push(Backend::Ndarray);
+    }
+    if cfg!(feature = "wgpu") {
+        backends.push(Backend::Wgpu);
+    }
+    backends
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[test]
+fn every_backend_agrees_with_onnx_runtime() {
+    for backend in backends() {
+        agrees(&on(&tiny(), backend), "tiny.json");
+    }
+}
+
+/// The folder that `scripts/encoder-deps` fills; where CI runs, its absence is an error.
+fn minilm() -> Option<EncoderFiles> {
+    let folder = std::env::var_os("RUNG_ENCODER").map(PathBuf::from).unwrap_or_else(|| {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/encoders/all-MiniLM-L6-v2")
+    });
+    if folder.join("model.safetensors").exists() {
+        return Some(files(&folder));
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is empty: run scripts/encoder-deps", folder.display());
+    eprintln!("left out: no encoder in {}; scripts/encoder-deps fetches it", folder.display());
+    None
+}
+
+#[test]
+fn minilm_agrees_with_onnx_runtime() {
+    let Some(files) = minilm() else { return };
+    for backend in backends() {
+        agrees(&on(&files, backend), "minilm.json");
+    }
+}
+
+#[cfg(feature = "int8")]
+#[test]
+fn eight_bits_stay_close_to_thirty_two() {
+    let mut checked = vec![(tiny(), 0.98)];
+    checked.extend(minilm().map(|files| (files, 0.985)));
+    for (files, least) in checked {
+        let full = on(&files, Backend::Flex);
+        let int8 = Encoder::read(&files, &EncoderOptions::default(), &EngineKind::Int8).unwrap();
+        for length in [1, 16, 64, 200] {
+            let ids = ids(length, full.config().shape.vocabulary);
+            let (a, b) = (full.embed(&ids), int8.embed(&ids));
+            let cosine = cosine(&a, &b);
+            assert!(cosine > least, "at {length} tokens: cosine {cosine}");
+            assert_eq!(int8.embed_batch(&[&ids, &ids])[1], b, "a batch gives the bits of its rows");
+        }
+    }
+}
+
+#[test]
+fn padding_changes_nothing_beyond_rounding() {
+    for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Attention] {
+        let options = EncoderOptions { pooling: Some(pooling), ..EncoderOptions::default() };
+        for backend in backends() {
+            let engine = EngineKind::Burn(backend.device().unwrap());
+            let encoder = Encoder::read(&tiny(), &options, &engine).unwrap();
+            let (short, long) = (ids(5, 64), ids(40, 64));
+            let batch = encoder.embed_batch(&[&short, &long]);
+            for (row, alone) in batch.iter().zip([encoder.embed(&short), encoder.embed(&long)]) {
+                let worst = row.iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 2e-5, "{pooling:?} on {backend}: off by {worst}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_written_encoder_reads_back() {
+    let encoder = on(&tiny(), Backend::Flex);
+    let ids = ids(30, 64);
+    let expected = encoder.embed(&ids);
+    for (precision, least) in [(Precision::Full, 1.0), (Precision::Half, 0.99999), (Precision::Int8, 0.999)] {
+        let files = encoder.to_files(precision).unwrap().unwrap();
+        let again = on(&files, Backend::Flex);
+        assert_eq!(again.config(), encoder.config());
+        let cosine = cosine(&again.embed(&ids), &expected);
+        assert!(cosine >= least - 1e-6, "{precision:?}: cosine {cosine}");
+        // What was rounded once is not rounded further.
+        let twice = again.to_files(precision).unwrap().unwrap();
+        assert_eq!(on(&twice, Backend::Flex).embed(&ids), again.embed(&ids), "{precision:?}");
+    }
+}
+
+#[test]
+fn fewer_layers_are_the_first_of_them() {
+    let device = Backend::Flex.device().unwrap();
+    let cut = EncoderOptions { layers: Some(1), ..EncoderOptions::default() };
+    let cut = Encoder::read(&tiny(), &cut, &EngineKind::Burn(device)).unwrap();
+    let files = cut.to_files(Precision::Full).unwrap().unwrap();
+    assert!(files.weights.len() < tiny().weights.len());
+    let ids = ids(12, 64);
+    assert_eq!(on(&files, Backend::Flex).embed(&ids), cut.embed(&ids));
+    assert_ne!(on(&tiny(), Backend::Flex).embed(&ids), cut.embed(&ids));
+}
+
+#[test]
+fn long_texts_keep_their_head_and_their_tail() {
+    let options = EncoderOptions { head_tokens: Some(3), tail_tokens: Some(2), ..EncoderOptions::default() };
+    let engine = EngineKind::Burn(Backend::Flex.device().unwrap());
+    let encoder = Encoder::read(&tiny(), &options, &engine).unwrap();
+    let tokens = encoder.tokens();
+    let ids = |text: &str| tokens.ids(text).unwrap();
+    let whole = ids("prove that the prime");
+    assert_eq!(whole.len(), 6, "published padding and truncation are off: {whole:?}");
+    let cut = ids("prove that the prime is open when the");
+    assert_eq!(cut.len(), 7);
+    assert_eq!(cut[..4], ids("prove that the")[..4]);
+    assert_eq!(cut[4..], ids("when the")[1..]);
+    assert!(tokens.is_full(&cut) && !tokens.is_full(&whole));
+    let story = format!("prove that the {} when the", "prime is ".repeat(10_000));
+    assert_eq!(ids(&story), cut, "ends of a very long text are read without the middle");
+    assert_eq!(ids("").len(), 2);
+    assert!(encoder.embed(&ids("")).iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn a_broken_checkpoint_is_refused_by_name() {
+    let read = |files: &EncoderFiles| {
+        let engine = EngineKind::Burn(Backend::Flex.device().unwrap());
+        Encoder::read(files, &EncoderOptions::default(), &engine).unwrap_err().to_string()
+    };
+    let mut cut = tiny();
+    cut.weights.truncate(1_000);
+    assert!(read(&cut).starts_with("model.safetensors: not a readable"));
+    let mut other = tiny();
+    other.config =
+        String::from_utf8(other.config).unwrap().replace("\"vocab_size\": 64", "\"vocab_size\": 65").into();
+    assert!(read(&other).contains("expected shape [65, 16], found shape [64, 16]"), "{}", read(&other));
+    other.config =
+        String::from_utf8(other.config).unwrap().replace("\"vocab_size\": 65", "\"vocab_size\": 6").into();
+    assert!(read(&other).starts_with("tokenizer.json: 58 tokens"), "{}", read(&other));
+    let mut garbage = tiny();
+    garbage.tokenizer = b"{".to_vec();
+    assert!(read(&garbage).starts_with("tokenizer.json"));
+    let mut nan = tiny();
+    let end = nan.weights.len();
+    nan.weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert!(read(&nan).contains("not finite"));
+}
+
+#[cfg(not(feature = "int8"))]
+#[test]
+fn without_the_feature_eight_bits_are_refused() {
+    let refused = Encoder::read(&tiny(), &EncoderOptions::default(), &EngineKind::Int8);
+    assert!(matches!(refused, Err(EncoderError::NoInt8(_))));
+}
+
+#[cfg(feature = "int8")]
+#[test]
+fn the_int8_engine_has_no_files_of_its_own() -> Result<(), EncoderError> {
+    let int8 = Encoder::read(&tiny(), &EncoderOptions::default(), &EngineKind::Int8)?;
+    assert_eq!(int8.to_files(Precision::Int8)?, None);
+    Ok(())
+}
