@@ -3,6 +3,9 @@
 //! strings them together in the order of `network.rs`.
 //! (Zero points and scales: Jacob et al. 2018, sections 2.1-2.2, equation 7.)
 
+use std::mem::take;
+use std::sync::{Mutex, PoisonError};
+
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
 use rten_simd::{SimdOp, SimdUnaryOp};
 use rten_tensor::NdTensorView;
@@ -28,6 +31,8 @@ pub struct Int8Bert {
     pooling: Pooling,
     /// `[hidden]`, for attention pooling.
     pooling_query: Option<Vec<f32>>,
+    /// Buffers not in use; as many as ever ran at once.
+    idle: Mutex<Vec<Buffers>>,
 }
 
 impl std::fmt::Debug for Int8Bert {
@@ -63,13 +68,21 @@ struct Layer {
     norm: Norm,
 }
 
-/// Buffers of one call.
+/// Buffers of one call, used again by the next.
 #[derive(Default)]
 struct Buffers {
     quantised: Vec<u8>,
     zero_points: Vec<u8>,
     scales: Vec<f32>,
     sums: Vec<i32>,
+    x: Vec<f32>,
+    /// Projections, and later the widened tokens.
+    wide: Vec<f32>,
+    /// What is added to x.
+    addend: Vec<f32>,
+    contexts: Vec<f32>,
+    scores: Vec<f32>,
+    context: Vec<f32>,
 }
 
 impl Int8Bert {
@@ -125,28 +138,42 @@ impl Int8Bert {
             pooling_query: weights.pooling_query(config)?,
             floats: GemmExecutor::new(),
             integers,
+            idle: Mutex::default(),
         })
     }
 
     /// The vector of one text's ids; `ids` is within the vocabulary and the positions.
     pub(crate) fn embed(&self, ids: &[u32]) -> Vec<f32> {
-        let mut buffers = Buffers::default();
-        let mut x = self.words(ids);
-        for layer in &self.layers {
-            let projected = self.linear(&x, &layer.projections, &mut buffers);
-            let context = self.attention(&projected, ids.len());
-            let attended = self.linear(&context, &layer.attended, &mut buffers);
-            self.add_and_normalise(&mut x, &attended, &layer.attended_norm);
-            let mut wide = self.linear(&x, &layer.widen, &mut buffers);
-            Gelu {}.map_mut(&mut wide);
-            let narrow = self.linear(&wide, &layer.narrow, &mut buffers);
-            self.add_and_normalise(&mut x, &narrow, &layer.norm);
-        }
-        self.pool(&x)
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffers = idle().pop().unwrap_or_default();
+        let vector = self.embed_with(ids, &mut buffers);
+        idle().push(buffers);
+        vector
     }
 
-    fn words(&self, ids: &[u32]) -> Vec<f32> {
-        let mut x = Vec::with_capacity(ids.len() * self.hidden);
+    fn embed_with(&self, ids: &[u32], buffers: &mut Buffers) -> Vec<f32> {
+        let Buffers { x, wide, addend, contexts, scores, context, .. } = buffers;
+        let (mut x, mut wide, mut addend) = (take(x), take(wide), take(addend));
+        let (mut contexts, mut attention) = (take(contexts), (take(scores), take(context)));
+        self.words(ids, &mut x);
+        for layer in &self.layers {
+            self.linear(&x, &layer.projections, buffers, &mut wide);
+            self.attention(&wide, ids.len(), &mut attention, &mut contexts);
+            self.linear(&contexts, &layer.attended, buffers, &mut addend);
+            self.add_and_normalise(&mut x, &addend, &layer.attended_norm);
+            self.linear(&x, &layer.widen, buffers, &mut wide);
+            Gelu {}.map_mut(&mut wide);
+            self.linear(&wide, &layer.narrow, buffers, &mut addend);
+            self.add_and_normalise(&mut x, &addend, &layer.norm);
+        }
+        let vector = self.pool(&x);
+        let (scores, context) = attention;
+        *buffers = Buffers { x, wide, addend, contexts, scores, context, ..take(buffers) };
+        vector
+    }
+
+    fn words(&self, ids: &[u32], x: &mut Vec<f32>) {
+        x.clear();
         for (id, position) in ids.iter().zip(self.positions.chunks(self.hidden)) {
             let row = *id as usize;
             let scale = self.words.scales[row];
@@ -154,15 +181,14 @@ impl Int8Bert {
             x.extend(word.iter().zip(position).map(|(w, p)| f32::from(*w) * scale + p));
         }
         x.chunks_mut(self.hidden).for_each(|row| self.normalise(row, &self.norm));
-        x
     }
 
     /// `[tokens, from]` → `[tokens, to]`.
-    fn linear(&self, x: &[f32], linear: &Linear, buffers: &mut Buffers) -> Vec<f32> {
+    fn linear(&self, x: &[f32], linear: &Linear, buffers: &mut Buffers, out: &mut Vec<f32>) {
         let (from, to) = (linear.from, linear.scales.len());
         let tokens = x.len() / from;
         buffers.quantise(x, from);
-        let Buffers { quantised, zero_points, scales, sums } = buffers;
+        let Buffers { quantised, zero_points, scales, sums, .. } = buffers;
         sums.resize(tokens * to, 0);
         let rows = NdTensorView::from_data([tokens, from], quantised.as_slice());
         // Zero points are taken out below: the kernel of rten-gemm 0.27 gives every panel of rows the zero
@@ -174,38 +200,41 @@ impl Int8Bert {
             GemmOptions::default(),
         );
         debug_assert!(product.is_ok(), "shapes were checked when the weights were read");
-        let mut out = Vec::with_capacity(tokens * to);
-        for ((row, scale), zero_point) in sums.chunks(to).zip(scales.iter()).zip(zero_points.iter()) {
-            let outputs = row.iter().zip(&linear.scales).zip(&linear.totals).zip(&linear.bias);
-            out.extend(outputs.map(|(((sum, of_output), total), bias)| {
-                (sum - i32::from(*zero_point) * total) as f32 * (scale * of_output) + bias
-            }));
+        out.resize(tokens * to, 0.0);
+        let rows = sums.chunks(to).zip(scales.iter().zip(zero_points.iter()));
+        for (out, (sums, (scale, zero_point))) in out.chunks_mut(to).zip(rows) {
+            linear.float(sums, *scale, i32::from(*zero_point), out);
         }
-        out
     }
 
     /// Projections `[tokens, 3 hidden]` → contexts `[tokens, hidden]`.
-    fn attention(&self, projected: &[f32], tokens: usize) -> Vec<f32> {
+    fn attention(
+        &self,
+        projected: &[f32],
+        tokens: usize,
+        (scores, context): &mut (Vec<f32>, Vec<f32>),
+        contexts: &mut Vec<f32>,
+    ) {
         let (hidden, width) = (self.hidden, self.hidden / self.heads);
         let view = NdTensorView::from_data([tokens, 3 * hidden], projected);
-        let mut contexts = vec![0f32; tokens * hidden];
-        let (mut scores, mut context) = (vec![0f32; tokens * tokens], vec![0f32; tokens * width]);
+        contexts.resize(tokens * hidden, 0.0);
+        scores.resize(tokens * tokens, 0.0);
+        context.resize(tokens * width, 0.0);
         for head in 0..self.heads {
             let part = |which: usize| {
                 let start = which * hidden + head * width;
                 view.slice((.., start..start + width))
             };
-            self.float_product(&mut scores, part(0), part(1).transposed());
+            self.float_product(scores, part(0), part(1).transposed());
             for row in scores.chunks_mut(tokens) {
                 Softmax::new_mut(row).dispatch();
             }
             let weights = NdTensorView::from_data([tokens, tokens], scores.as_slice());
-            self.float_product(&mut context, weights, part(2));
+            self.float_product(context, weights, part(2));
             for (to, from) in contexts.chunks_mut(hidden).zip(context.chunks(width)) {
                 to[head * width..][..width].copy_from_slice(from);
             }
         }
-        contexts
     }
 
     fn float_product(&self, out: &mut [f32], a: NdTensorView<'_, f32, 2>, b: NdTensorView<'_, f32, 2>) {
@@ -249,6 +278,16 @@ impl Int8Bert {
             pooled.iter_mut().zip(row).for_each(|(p, x)| *p += weight * x);
         }
         pooled
+    }
+}
+
+impl Linear {
+    /// Sums of products of one token as floats, its scale and zero point accounted for, plus the bias.
+    fn float(&self, sums: &[i32], scale: f32, zero_point: i32, out: &mut [f32]) {
+        let outputs = self.scales.iter().zip(&self.totals).zip(&self.bias);
+        for ((out, sum), ((of_output, total), bias)) in out.iter_mut().zip(sums).zip(outputs) {
+            *out = (sum - zero_point * total) as f32 * (scale * of_output) + bias;
+        }
     }
 }
 
