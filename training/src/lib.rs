@@ -6,6 +6,8 @@ pub mod calibrate;
 mod card;
 pub mod commands;
 pub mod decision_log;
+pub mod deep;
+pub mod encoder_source;
 pub mod fit;
 pub mod measure;
 pub mod operating_point;

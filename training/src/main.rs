@@ -4,7 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use training::commands::{advise, calibrate, cross_validate, evaluate, fit, import, threshold};
+use training::commands::{
+    advise, calibrate, cross_validate, evaluate, fetch_encoder, fit, import, threshold,
+};
 
 /// Reading a million rows makes tens of millions of small strings, which this allocator keeps together.
 #[global_allocator]
@@ -34,6 +36,8 @@ enum Command {
     Threshold(threshold::ThresholdArgs),
     /// Say which way of routing pays, if any, from a described workload or a decision log.
     Advise(advise::AdviseArgs),
+    /// Read a public encoder for the deep tier, check it and write it as a folder.
+    FetchEncoder(fetch_encoder::FetchEncoderArgs),
     /// Check data of any accepted format and write it as JSONL.
     Import(import::ImportArgs),
 }
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Some(Command::Evaluate(args)) => args.run(&mut say),
         Some(Command::Threshold(args)) => args.run(&mut say),
         Some(Command::Advise(args)) => args.run(&mut say),
+        Some(Command::FetchEncoder(args)) => args.run(&mut say),
         Some(Command::Import(args)) => args.run(&mut say),
     };
     match done {

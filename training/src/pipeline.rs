@@ -204,6 +204,7 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
         created: crate::now(),
         simulated: *simulated,
         classifier: &trained.classifier,
+        deep: None,
         calibrators: trained.calibrators.clone(),
         default_pair: plan.pairs.first().context("no pair to serve")?.clone(),
         operating_points: BTreeMap::from([("default".to_owned(), defaults)]),

@@ -71,6 +71,14 @@ pub enum ArtifactError {
         /// The tensor and what is wrong with it.
         source: WeightsError,
     },
+    /// An encoder that was refused.
+    #[error("{}: {reason}", folder.display())]
+    Encoder {
+        /// The artifact.
+        folder: PathBuf,
+        /// The encoder's file and what is wrong with it.
+        reason: String,
+    },
     /// A calibrator that is no map to probabilities.
     #[error("{}: pair {pair}: {source}", file.display())]
     Calibrator {

@@ -4,6 +4,7 @@
 //! hash, and loading replays stored decisions before it says yes. What an artifact contains is
 //! trained in `training`; what is done with it happens in `router`.
 
+mod deep;
 mod error;
 mod load;
 mod manifest;
@@ -11,11 +12,13 @@ mod probe;
 mod record;
 mod store;
 
+pub use deep::{DeepPair, DeepTier, ReadEncoderError, read_encoder, stacked};
 pub use error::ArtifactError;
 pub use load::Artifact;
 pub use manifest::{
-    AccuracyBucket, BackendRecord, CalibrationRecord, CertificateRecord, DataSummary, FORMAT_VERSION,
-    Interval, Manifest, Metrics, OperatingPoint, PairMetrics, Splits, ZeroShotMetrics,
+    AccuracyBucket, BackendRecord, CalibrationRecord, CertificateRecord, DataSummary, DeepRecord,
+    FORMAT_VERSION, Interval, Manifest, Metrics, OperatingPoint, PairMetrics, Splits, TierChoice,
+    ZeroShotMetrics,
 };
 pub use probe::probe_queries;
-pub use store::{Draft, PairCalibrator};
+pub use store::{DeepDraft, Draft, PairCalibrator};

@@ -3,21 +3,28 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use calibration::{Calibrated, SliceOffsets};
+use calibration::{Band, Calibrated, SliceOffsets};
 use classifier::{Backend, Classifier, Scratch};
+use encoder::{EncoderFiles, EncoderOptions};
 use serde::de::DeserializeOwned;
 use types::{ModelName, ModelPair};
 
-use crate::ArtifactError;
+use crate::deep::read_encoder;
 use crate::manifest::{FORMAT_VERSION, Manifest};
 use crate::probe::probe_queries;
-use crate::record::{CalibratorRecord, ProbeRecord};
+use crate::record::{CalibratorRecord, PairCalibratorRecord, ProbeRecord};
 use crate::store::{
-    CALIBRATOR, Draft, MANIFEST, PROBES, PairCalibrator, WEIGHTS, binding, network_hash, self_hash, sha256,
+    CALIBRATOR, DEEP_WEIGHTS, DeepDraft, Draft, ENCODER, MANIFEST, PROBES, PairCalibrator, WEIGHTS, binding,
+    network_hash, self_hash, sha256,
 };
+use crate::{ArtifactError, DeepPair, DeepTier};
 
 /// Stored probabilities are met within this.
 const PROBE_TOLERANCE: f64 = 1e-6;
+
+/// Those of the deep tier within this: an 8-bit activation that falls on the other side of a rounding on another
+/// processor moves a probability by thousandths.
+const DEEP_PROBE_TOLERANCE: f64 = 0.03;
 
 /// A whole, verified artifact.
 #[derive(Debug)]
@@ -25,6 +32,7 @@ pub struct Artifact {
     manifest: Manifest,
     classifier: Classifier,
     calibrators: Vec<PairCalibrator>,
+    deep: Option<DeepTier>,
     /// What thresholds of each pair must be bound to, in the order of `calibrators`.
     bindings: Vec<String>,
     default_pair: ModelPair,
@@ -45,12 +53,16 @@ impl Artifact {
             }
         }
         let (classifier, network) = read_classifier(folder, &manifest, backend)?;
-        let (calibrators, bindings) = read_calibrators(folder, &manifest, &classifier, &network)?;
+        let (calibrators, record) = read_calibrators(folder, &manifest)?;
+        let bind =
+            |c: &PairCalibrator| binding(&network, &classifier, &c.pair, &record, &folder.join(CALIBRATOR));
+        let bindings = calibrators.iter().map(bind).collect::<Result<_, _>>()?;
+        let deep = read_deep(folder, &manifest, &record, backend)?;
         let default_pair = manifest.default_pair.pair().map_err(|e| invalid(folder, "default_pair", &e))?;
         if !calibrators.iter().any(|c| c.pair == default_pair) {
             return Err(invalid(folder, "default_pair", &format!("{default_pair} has no calibrator")));
         }
-        let artifact = Self { manifest, classifier, calibrators, bindings, default_pair };
+        let artifact = Self { manifest, classifier, calibrators, deep, bindings, default_pair };
         artifact.replay_probes(folder)?;
         Ok(artifact)
     }
@@ -63,6 +75,11 @@ impl Artifact {
     /// Query → scores.
     pub fn classifier(&self) -> &Classifier {
         &self.classifier
+    }
+
+    /// The deep tier, where there is one.
+    pub fn deep(&self) -> Option<&DeepTier> {
+        self.deep.as_ref()
     }
 
     /// The calibrated pairs.
@@ -84,6 +101,12 @@ impl Artifact {
             created: manifest.created.clone(),
             simulated: manifest.simulated,
             classifier: &self.classifier,
+            deep: self.deep.as_ref().zip(manifest.deep.as_ref()).map(|(tier, record)| DeepDraft {
+                tier,
+                encoder_source: record.encoder_source.clone(),
+                coverage: record.coverage,
+                choices: record.choices.clone(),
+            }),
             calibrators: self.calibrators.clone(),
             default_pair: self.default_pair.clone(),
             operating_points: manifest.operating_points.clone(),
@@ -114,28 +137,61 @@ impl Artifact {
     fn replay_probes(&self, folder: &Path) -> Result<(), ArtifactError> {
         let file = folder.join(PROBES);
         let stored: ProbeRecord = parse(&file, &read(&file)?)?;
-        let queries = probe_queries();
-        let whole = stored.win_probabilities.len() == self.calibrators.len()
-            && stored.win_probabilities.iter().all(|p| p.len() == queries.len());
-        if !whole {
-            let reason = format!("expected {} pairs of {} probes", self.calibrators.len(), queries.len());
-            return Err(ArtifactError::Invalid { file, field: "win_probabilities", reason });
-        }
-        let mut scratch = self.classifier.scratch();
-        for (index, query) in queries.iter().enumerate() {
-            self.classifier.read(query, &mut scratch);
-            for (calibrator, stored) in self.calibrators.iter().zip(&stored.win_probabilities) {
-                let found = self.calibrated(&scratch, calibrator, NO_SLICES);
-                let found = found.map_or(f64::NAN, |found| found.win_probability.get());
-                // NaN is not close to anything.
-                let close = (found - stored[index]).abs() <= PROBE_TOLERANCE;
-                if !close {
-                    return Err(ArtifactError::ProbeMismatch { file, index, stored: stored[index], found });
+        let found = probe(&self.classifier, &self.calibrators, self.deep.as_ref());
+        let tiers = [
+            (stored.win_probabilities, found.win_probabilities, PROBE_TOLERANCE),
+            (stored.deep, found.deep, DEEP_PROBE_TOLERANCE),
+        ];
+        for (stored, found, tolerance) in tiers {
+            let whole = stored.len() == found.len()
+                && stored.iter().zip(&found).all(|(stored, found)| stored.len() == found.len());
+            if !whole {
+                let reason = format!("expected {} pairs of {} probes", found.len(), probe_queries().len());
+                return Err(ArtifactError::Invalid { file, field: "win_probabilities", reason });
+            }
+            for (stored, found) in stored.iter().zip(&found) {
+                for (index, (stored, found)) in stored.iter().copied().zip(found.iter().copied()).enumerate()
+                {
+                    // NaN is not close to anything.
+                    let close = (found - stored).abs() <= tolerance;
+                    if !close {
+                        return Err(ArtifactError::ProbeMismatch { file, index, stored, found });
+                    }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// What every calibrated pair says to every probe, tier by tier; NaN where it says nothing.
+pub(crate) fn probe(
+    classifier: &Classifier,
+    calibrators: &[PairCalibrator],
+    deep: Option<&DeepTier>,
+) -> ProbeRecord {
+    let mut scratch = classifier.scratch();
+    let mut deep_scratch = deep.map(|deep| deep.classifier().scratch());
+    let mut record = ProbeRecord {
+        win_probabilities: vec![Vec::new(); calibrators.len()],
+        deep: vec![Vec::new(); deep.map_or(0, |deep| deep.pairs().len())],
+    };
+    for query in probe_queries() {
+        classifier.read(&query, &mut scratch);
+        let of = |found: Option<Calibrated>| found.map_or(f64::NAN, |found| found.win_probability.get());
+        for (calibrator, column) in calibrators.iter().zip(&mut record.win_probabilities) {
+            column.push(of(calibrated(classifier, &scratch, calibrator, NO_SLICES)));
+        }
+        let (Some(deep), Some(deep_scratch)) = (deep, &mut deep_scratch) else { continue };
+        if let Ok(vector) = deep.vector(&query) {
+            deep.read(&query, &vector, deep_scratch);
+        }
+        for (pair, column) in deep.pairs().iter().zip(&mut record.deep) {
+            let fast = classifier.win_score(&scratch, &pair.calibrator.pair);
+            column.push(of(fast.and_then(|fast| deep.calibrated(pair, fast, deep_scratch, NO_SLICES))));
+        }
+    }
+    record
 }
 
 /// A query without tags.
@@ -208,51 +264,91 @@ fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
     Ok(manifest)
 }
 
-/// The calibrators and what a threshold of each is bound to.
+/// The fast tier's calibrators, and everything the file holds.
 fn read_calibrators(
     folder: &Path,
     manifest: &Manifest,
-    classifier: &Classifier,
-    network: &str,
-) -> Result<(Vec<PairCalibrator>, Vec<String>), ArtifactError> {
+) -> Result<(Vec<PairCalibrator>, CalibratorRecord), ArtifactError> {
     let file = folder.join(CALIBRATOR);
     let record: CalibratorRecord = parse(&file, &read(&file)?)?;
     if record.calibrators.is_empty() {
         return Err(ArtifactError::NoCalibrator(file));
     }
-    let mut calibrators = Vec::with_capacity(record.calibrators.len());
-    let mut bindings = Vec::with_capacity(record.calibrators.len());
-    for stored in record.calibrators {
-        let bad = |reason: String| ArtifactError::Invalid { file: file.clone(), field: "pair", reason };
-        let pair = stored.pair.pair().map_err(|e| bad(e.to_string()))?;
-        for model in [pair.strong(), pair.weak()] {
-            if !manifest.models.iter().any(|m| m == model.as_str()) {
-                return Err(bad(format!("{model} is no model of this artifact")));
-            }
+    let calibrators = record.calibrators.iter().map(|stored| pair_calibrator(folder, manifest, stored));
+    Ok((calibrators.collect::<Result<_, _>>()?, record))
+}
+
+fn pair_calibrator(
+    folder: &Path,
+    manifest: &Manifest,
+    stored: &PairCalibratorRecord,
+) -> Result<PairCalibrator, ArtifactError> {
+    let file = folder.join(CALIBRATOR);
+    let bad = |reason: String| ArtifactError::Invalid { file: file.clone(), field: "pair", reason };
+    let pair = stored.pair.pair().map_err(|e| bad(e.to_string()))?;
+    for model in [pair.strong(), pair.weak()] {
+        if !manifest.models.iter().any(|m| m == model.as_str()) {
+            return Err(bad(format!("{model} is no model of this artifact")));
         }
-        let calibrator = stored.calibrator().map_err(|source| ArtifactError::Calibrator {
-            file: file.clone(),
-            pair: pair.to_string(),
-            source,
-        })?;
-        bindings.push(binding(network, classifier, &pair, &stored, &file)?);
-        let origin = manifest.calibrations.get(&pair.to_string()).cloned();
-        let origin =
-            origin.ok_or_else(|| invalid(folder, "calibrations", &format!("{pair} is not listed")))?;
-        let (rows, positives, cross_fit_folds) = (stored.rows, stored.positives, stored.cross_fit_folds);
-        let (slices, log_losses) = (SliceOffsets::new(stored.slices), stored.log_losses);
-        calibrators.push(PairCalibrator {
-            pair,
-            calibrator,
-            slices,
-            log_losses,
-            rows,
-            positives,
-            cross_fit_folds,
-            origin,
-        });
     }
-    Ok((calibrators, bindings))
+    let calibrator = stored.calibrator().map_err(|source| ArtifactError::Calibrator {
+        file: file.clone(),
+        pair: pair.to_string(),
+        source,
+    })?;
+    let origin = manifest.calibrations.get(&pair.to_string()).cloned();
+    let origin = origin.ok_or_else(|| invalid(folder, "calibrations", &format!("{pair} is not listed")))?;
+    Ok(PairCalibrator {
+        pair,
+        calibrator,
+        slices: SliceOffsets::new(stored.slices.clone()),
+        log_losses: stored.log_losses.clone(),
+        rows: stored.rows,
+        positives: stored.positives,
+        cross_fit_folds: stored.cross_fit_folds,
+        origin,
+    })
+}
+
+/// The deep tier, where the manifest has one.
+fn read_deep(
+    folder: &Path,
+    manifest: &Manifest,
+    record: &CalibratorRecord,
+    backend: Backend,
+) -> Result<Option<DeepTier>, ArtifactError> {
+    let Some(deep) = &manifest.deep else { return Ok(None) };
+    let refused = |reason: String| ArtifactError::Encoder { folder: folder.to_owned(), reason };
+    let [config, tokenizer, weights] = ENCODER.map(|name| read(&folder.join(name)));
+    let files = EncoderFiles { config: config?, tokenizer: tokenizer?, weights: weights? };
+    let encoder = read_encoder(&files, &EncoderOptions::default(), backend);
+    let encoder = encoder.map_err(|e| refused(e.to_string()))?;
+    let config = deep.network.config().map_err(|e| invalid(folder, "deep.network", &e))?;
+    if config.embedding != encoder.width() {
+        let reason = format!("expected the encoder's {}, found {}", encoder.width(), config.embedding);
+        return Err(invalid(folder, "deep.network.embedding", &reason));
+    }
+    let device = backend.device().map_err(|e| invalid(folder, "backend", &e))?;
+    let file = folder.join(DEEP_WEIGHTS);
+    let bytes = read(&file)?;
+    let models: Result<Vec<_>, _> = deep.models.iter().map(|m| ModelName::new(m)).collect();
+    let models = models.map_err(|e| invalid(folder, "deep.models", &e))?;
+    let classifier = Classifier::from_bytes(&bytes, &config, models, &device)
+        .map_err(|source| ArtifactError::Weights { file, source })?;
+    let mut pairs = Vec::with_capacity(record.deep.len());
+    for stored in &record.deep {
+        let [lower, upper] = stored.band;
+        let band = Band::new(lower, upper);
+        let whole = stored.stack.iter().all(|weight| weight.is_finite());
+        let (Some(band), true) = (band, whole) else {
+            let file = folder.join(CALIBRATOR);
+            let reason = "expected finite weights and a band with its lower end first".to_owned();
+            return Err(ArtifactError::Invalid { file, field: "deep", reason });
+        };
+        let calibrator = pair_calibrator(folder, manifest, &stored.calibrator)?;
+        pairs.push(DeepPair { stack: stored.stack, band, calibrator });
+    }
+    Ok(Some(DeepTier::new(encoder, files, classifier, pairs)))
 }
 
 /// The classifier and the hash of its network.
@@ -267,7 +363,13 @@ fn read_classifier(
     let device = backend.device().map_err(|e| invalid(folder, "backend", &e))?;
     let file = folder.join(WEIGHTS);
     let bytes = read(&file)?;
-    let network = network_hash(&bytes, &file)?;
+    let mut deep = Vec::new();
+    if manifest.deep.is_some() {
+        for name in std::iter::once(DEEP_WEIGHTS).chain(ENCODER) {
+            deep.push(read(&folder.join(name))?);
+        }
+    }
+    let network = network_hash(&bytes, deep.iter(), &file)?;
     match Classifier::from_bytes(&bytes, &config, models, &device) {
         Ok(classifier) => Ok((classifier, network)),
         Err(source) => Err(ArtifactError::Weights { file, source }),

@@ -8,7 +8,7 @@ use types::BackendIdentity;
 use crate::record::{NetworkRecord, PairRecord};
 
 /// The newest format this build reads and the one it writes.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// The manifest of an artifact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Manifest {
     pub simulated: bool,
     /// What the artifact scores: the fast tier's network.
     pub(crate) network: NetworkRecord,
+    /// The deep tier, where there is one.
+    pub deep: Option<DeepRecord>,
     /// Models known to the classifier, in the order of its ability vectors.
     pub models: Vec<String>,
     /// The pair used when a request names none.
@@ -48,6 +50,36 @@ pub struct Manifest {
     pub files: BTreeMap<String, String>,
     /// sha256 of this manifest written with this field empty.
     pub sha256: String,
+}
+
+/// The deep tier and how often it is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeepRecord {
+    /// What it scores with.
+    pub(crate) network: NetworkRecord,
+    /// Models known to it, in the order of its ability vectors.
+    pub models: Vec<String>,
+    /// Where the encoder came from: sha256 of the checkpoint's weights.
+    pub encoder_source: String,
+    /// The share of queries whose deep probability the band around the fast one holds.
+    pub coverage: f64,
+    /// The choices of coverage there were, by pair (`strong/weak`): the curve the one above was chosen on.
+    pub choices: BTreeMap<String, Vec<TierChoice>>,
+}
+
+/// What a coverage of the band costs and gives at the default operating point, on calibrate rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TierChoice {
+    /// The coverage; 0: the fast tier alone, 1: every query is encoded.
+    pub coverage: f64,
+    /// Share of queries that are encoded.
+    pub deep_share: f64,
+    /// Mean quality at the strong-call rate of the default point.
+    pub quality: f64,
+    /// Average performance gap recovered; `None` without a gap.
+    pub apgr: Option<f64>,
 }
 
 /// A threshold and how it was derived.

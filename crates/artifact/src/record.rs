@@ -40,13 +40,15 @@ pub(crate) struct NetworkRecord {
     token_dim: usize,
     hidden: usize,
     dropout: f64,
+    /// Length of the encoder's vector; 0: none.
+    embedding: usize,
 }
 
 impl From<&NetworkConfig> for NetworkRecord {
     fn from(config: &NetworkConfig) -> Self {
         let FeatureConfig { token_bits, head_tokens, tail_tokens } = config.features;
-        let NetworkConfig { latent, token_dim, hidden, dropout, .. } = *config;
-        Self { token_bits, head_tokens, tail_tokens, latent, token_dim, hidden, dropout }
+        let NetworkConfig { latent, token_dim, hidden, dropout, embedding, .. } = *config;
+        Self { token_bits, head_tokens, tail_tokens, latent, token_dim, hidden, dropout, embedding }
     }
 }
 
@@ -58,8 +60,11 @@ impl NetworkRecord {
             return Err("token_bits: expected 8 to 24");
         }
         let sizes = [self.latent, self.token_dim, self.hidden, self.head_tokens];
-        if sizes.iter().any(|s| !(1..=1 << 16).contains(s)) || self.tail_tokens > 1 << 16 {
-            return Err("latent, token_dim, hidden, head_tokens, tail_tokens: expected 1 to 65536");
+        if sizes.iter().any(|s| !(1..=1 << 16).contains(s)) || self.tail_tokens.max(self.embedding) > 1 << 16
+        {
+            return Err(
+                "latent, token_dim, hidden, head_tokens, tail_tokens, embedding: expected at most 65536",
+            );
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err("dropout: expected [0, 1)");
@@ -69,8 +74,8 @@ impl NetworkRecord {
             head_tokens: self.head_tokens,
             tail_tokens: self.tail_tokens,
         };
-        let Self { latent, token_dim, hidden, dropout, .. } = *self;
-        Ok(NetworkConfig { features, latent, token_dim, hidden, dropout })
+        let Self { latent, token_dim, hidden, dropout, embedding, .. } = *self;
+        Ok(NetworkConfig { features, latent, token_dim, hidden, dropout, embedding })
     }
 }
 
@@ -79,6 +84,21 @@ impl NetworkRecord {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CalibratorRecord {
     pub(crate) calibrators: Vec<PairCalibratorRecord>,
+    /// Of the deep tier, where there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) deep: Vec<DeepPairRecord>,
+}
+
+/// How the deep tier reads one pair.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeepPairRecord {
+    /// Weights of the fast and of the deep score in the stacked one.
+    pub(crate) stack: [f64; 2],
+    /// Offsets of the band around the fast probability's logit.
+    pub(crate) band: [f64; 2],
+    /// Of the stacked score.
+    pub(crate) calibrator: PairCalibratorRecord,
 }
 
 /// One pair's calibrator and the rows behind it.
@@ -179,4 +199,7 @@ impl PairCalibratorRecord {
 pub(crate) struct ProbeRecord {
     /// By pair in the order of `calibrator.json`, then by query.
     pub(crate) win_probabilities: Vec<Vec<f64>>,
+    /// The same of the deep tier, where there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) deep: Vec<Vec<f64>>,
 }

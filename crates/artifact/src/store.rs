@@ -11,16 +11,22 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use types::ModelPair;
 
-use crate::ArtifactError;
-use crate::load::{NO_SLICES, calibrated};
-use crate::manifest::{CalibrationRecord, DataSummary, FORMAT_VERSION, Manifest, Metrics, OperatingPoint};
-use crate::probe::probe_queries;
-use crate::record::{CalibratorRecord, NetworkRecord, PairCalibratorRecord, ProbeRecord};
+use crate::load::probe;
+use crate::manifest::{
+    CalibrationRecord, DataSummary, DeepRecord, FORMAT_VERSION, Manifest, Metrics, OperatingPoint, TierChoice,
+};
+use crate::record::{
+    CalibratorRecord, DeepPairRecord, NetworkRecord, PairCalibratorRecord, PairRecord, ProbeRecord,
+};
+use crate::{ArtifactError, DeepPair, DeepTier};
 
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
 pub(crate) const CALIBRATOR: &str = "calibrator.json";
 pub(crate) const PROBES: &str = "probes.json";
+pub(crate) const DEEP_WEIGHTS: &str = "deep.safetensors";
+/// Configuration, tokenizer and weights of the encoder.
+pub(crate) const ENCODER: [&str; 3] = ["encoder.json", "tokenizer.json", "encoder.safetensors"];
 
 /// The calibrator of one pair and the rows behind it.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +60,8 @@ pub struct Draft<'a> {
     pub simulated: bool,
     /// The classifier.
     pub classifier: &'a Classifier,
+    /// The deep tier, where there is one.
+    pub deep: Option<DeepDraft<'a>>,
     /// Its calibrators; at least one.
     pub calibrators: Vec<PairCalibrator>,
     /// The pair used when a request names none; one of the calibrated ones.
@@ -68,6 +76,19 @@ pub struct Draft<'a> {
     pub data: DataSummary,
     /// What was measured.
     pub metrics: Metrics,
+}
+
+/// The deep tier and what the manifest says of it.
+#[derive(Debug)]
+pub struct DeepDraft<'a> {
+    /// The tier.
+    pub tier: &'a DeepTier,
+    /// sha256 of the checkpoint the encoder came from.
+    pub encoder_source: String,
+    /// See [`DeepRecord::coverage`].
+    pub coverage: f64,
+    /// See [`DeepRecord::choices`].
+    pub choices: BTreeMap<String, Vec<TierChoice>>,
 }
 
 impl Draft<'_> {
@@ -92,15 +113,19 @@ impl Draft<'_> {
             .map_err(|source| ArtifactError::Weights { file: folder.join(WEIGHTS), source })?;
         let record = self.calibrator_record();
         let calibrator = json(&record, &folder.join(CALIBRATOR))?;
-        let network = network_hash(&weights, &folder.join(WEIGHTS))?;
+        let deep = self.deep_files(folder)?;
+        let network = network_hash(&weights, deep.iter().map(|(_, bytes)| bytes), &folder.join(WEIGHTS))?;
         self.bind(&network, &record, &folder.join(CALIBRATOR))?;
         let probes = json(&self.probe_record(), &folder.join(PROBES))?;
-        let mut manifest = self.manifest(&weights, &calibrator);
+        let mut versioned = vec![weights.as_slice(), &calibrator];
+        versioned.extend(deep.iter().map(|(_, bytes)| bytes.as_slice()));
+        let mut manifest = self.manifest(&versioned.concat(), &calibrator);
         let mut files = vec![
             (WEIGHTS.to_owned(), weights),
             (CALIBRATOR.to_owned(), calibrator),
             (PROBES.to_owned(), probes),
         ];
+        files.extend(deep);
         files.extend(extra(&manifest));
         manifest.files = files.iter().map(|(name, bytes)| (name.clone(), sha256(bytes))).collect();
         manifest.sha256 = self_hash(&manifest, &folder.join(MANIFEST))?;
@@ -112,8 +137,8 @@ impl Draft<'_> {
     /// Binds thresholds that are new to the classifier and calibrator they were selected with; others keep
     /// the binding they have, so that a change behind their back is seen.
     fn bind(&mut self, network: &str, record: &CalibratorRecord, file: &Path) -> Result<(), ArtifactError> {
-        for (PairCalibrator { pair, .. }, calibrator) in self.calibrators.iter().zip(&record.calibrators) {
-            let binding = binding(network, self.classifier, pair, calibrator, file)?;
+        for PairCalibrator { pair, .. } in &self.calibrators {
+            let binding = binding(network, self.classifier, pair, record, file)?;
             let pair = pair.to_string();
             for by_pair in self.operating_points.values_mut() {
                 if let Some(point) = by_pair.get_mut(&pair).filter(|point| point.bound_to.is_empty()) {
@@ -135,25 +160,35 @@ impl Draft<'_> {
             positives: c.positives,
             cross_fit_folds: c.cross_fit_folds,
         };
-        CalibratorRecord { calibrators: self.calibrators.iter().map(record).collect() }
+        let deep = |pair: &DeepPair| {
+            let (lower, upper) = pair.band.offsets();
+            DeepPairRecord { stack: pair.stack, band: [lower, upper], calibrator: record(&pair.calibrator) }
+        };
+        CalibratorRecord {
+            calibrators: self.calibrators.iter().map(record).collect(),
+            deep: self.deep.iter().flat_map(|d| d.tier.pairs()).map(deep).collect(),
+        }
     }
 
     fn probe_record(&self) -> ProbeRecord {
-        let queries = probe_queries();
-        let mut scratch = self.classifier.scratch();
-        let mut of_pair = |c: &PairCalibrator| {
-            let probability = |query| {
-                self.classifier.read(query, &mut scratch);
-                calibrated(self.classifier, &scratch, c, NO_SLICES)
-                    .map_or(f64::NAN, |found| found.win_probability.get())
-            };
-            queries.iter().map(probability).collect()
-        };
-        ProbeRecord { win_probabilities: self.calibrators.iter().map(&mut of_pair).collect() }
+        probe(self.classifier, &self.calibrators, self.deep.as_ref().map(|d| d.tier))
     }
 
-    fn manifest(&mut self, weights: &[u8], calibrator: &[u8]) -> Manifest {
-        let version = short(&sha256(&[weights, calibrator].concat()));
+    /// The files of the deep tier, by name; none where there is none.
+    fn deep_files(&self, folder: &Path) -> Result<Vec<(String, Vec<u8>)>, ArtifactError> {
+        let Some(DeepDraft { tier, .. }) = &self.deep else { return Ok(Vec::new()) };
+        let weights = tier.classifier().to_bytes();
+        let weights =
+            weights.map_err(|source| ArtifactError::Weights { file: folder.join(DEEP_WEIGHTS), source })?;
+        let encoder = tier.files();
+        let contents = [&encoder.config, &encoder.tokenizer, &encoder.weights];
+        let encoder = ENCODER.iter().zip(contents).map(|(name, bytes)| ((*name).to_owned(), bytes.clone()));
+        Ok(std::iter::once((DEEP_WEIGHTS.to_owned(), weights)).chain(encoder).collect())
+    }
+
+    /// `versioned`: everything a decision depends on.
+    fn manifest(&mut self, versioned: &[u8], calibrator: &[u8]) -> Manifest {
+        let version = short(&sha256(versioned));
         Manifest {
             format_version: FORMAT_VERSION,
             name: std::mem::take(&mut self.name),
@@ -162,7 +197,14 @@ impl Draft<'_> {
             created: std::mem::take(&mut self.created),
             simulated: self.simulated,
             network: NetworkRecord::from(self.classifier.config()),
-            models: self.classifier.models().iter().map(|m| m.as_str().to_owned()).collect(),
+            deep: self.deep.as_ref().map(|deep| DeepRecord {
+                network: NetworkRecord::from(deep.tier.classifier().config()),
+                models: names(deep.tier.classifier()),
+                encoder_source: deep.encoder_source.clone(),
+                coverage: deep.coverage,
+                choices: deep.choices.clone(),
+            }),
+            models: names(self.classifier),
             default_pair: (&self.default_pair).into(),
             operating_points: std::mem::take(&mut self.operating_points),
             high_stakes: std::mem::take(&mut self.high_stakes),
@@ -174,6 +216,10 @@ impl Draft<'_> {
             sha256: String::new(),
         }
     }
+}
+
+fn names(classifier: &Classifier) -> Vec<String> {
+    classifier.models().iter().map(|m| m.as_str().to_owned()).collect()
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
@@ -188,24 +234,29 @@ pub(crate) fn short(hash: &str) -> String {
     hash.chars().take(12).collect()
 }
 
-/// The hash of everything that turns a query into its latent vector.
-pub(crate) fn network_hash(weights: &[u8], file: &Path) -> Result<String, ArtifactError> {
+/// The hash of everything that turns a query into its latent vector: the network, and all of the deep tier.
+pub(crate) fn network_hash<'a>(
+    weights: &[u8],
+    deep: impl Iterator<Item = &'a Vec<u8>>,
+    file: &Path,
+) -> Result<String, ArtifactError> {
     let mut hasher = Sha256::new();
     for_each_network_tensor(weights, |name, bytes| {
         hasher.update(name);
         hasher.update(bytes);
     })
     .map_err(|source| ArtifactError::Weights { file: file.to_owned(), source })?;
+    deep.for_each(|bytes| hasher.update(bytes));
     Ok(hex(&hasher.finalize()))
 }
 
-/// What a threshold is bound to: the network, the abilities of its pair and the calibrator of its pair. A
+/// What a threshold is bound to: the network, the abilities of its pair and the calibrators of its pair. A
 /// further model leaves the bindings of the others alone.
 pub(crate) fn binding(
     network: &str,
     classifier: &Classifier,
     pair: &ModelPair,
-    calibrator: &PairCalibratorRecord,
+    record: &CalibratorRecord,
     file: &Path,
 ) -> Result<String, ArtifactError> {
     let mut hasher = Sha256::new();
@@ -216,7 +267,13 @@ pub(crate) fn binding(
         }
     }
     hasher.update(classifier.tie().to_le_bytes());
-    hasher.update(json(calibrator, file)?);
+    let of_pair = PairRecord::from(pair);
+    for calibrator in record.calibrators.iter().filter(|c| c.pair == of_pair) {
+        hasher.update(json(calibrator, file)?);
+    }
+    for deep in record.deep.iter().filter(|d| d.calibrator.pair == of_pair) {
+        hasher.update(json(deep, file)?);
+    }
     Ok(short(&hex(&hasher.finalize())))
 }
 

@@ -47,6 +47,7 @@ fn write(folder: &Path, slope: f64) -> Result<Manifest, ArtifactError> {
         origin: CalibrationRecord::default(),
     }];
     let draft = Draft {
+        deep: None,
         name: "test".into(),
         created: "2026-01-01T00:00:00Z".into(),
         simulated: true,

@@ -18,6 +18,8 @@ pub struct Batch {
     pub(crate) token_mask: Option<Tensor<2>>,
     /// Raw surface rows, `[n, SURFACE_LEN]`.
     pub(crate) surface: Tensor<2>,
+    /// The encoder's vectors, `[n, embedding]`; in the deep tier only.
+    pub(crate) embedding: Option<Tensor<2>>,
 }
 
 /// Host-side buffers of a batch, used again from call to call.
@@ -59,7 +61,17 @@ impl Batch {
             tokens: Tensor::from_data(TensorData::new(tokens, [n, t]), device),
             token_mask: Some(Tensor::from_data(TensorData::new(mask, [n, t]), device)),
             surface: Tensor::from_data(TensorData::new(surface, [n, SURFACE_LEN]), device),
+            embedding: None,
         }
+    }
+
+    /// This batch with the encoder's vectors of its rows, all of one length.
+    #[must_use]
+    pub fn with_embeddings(mut self, rows: &[&[f32]], device: &Device) -> Self {
+        let width = rows.first().map_or(0, |row| row.len());
+        let flat: Vec<f32> = rows.iter().flat_map(|row| row.iter().copied()).collect();
+        self.embedding = Some(Tensor::from_data(TensorData::new(flat, [rows.len(), width]), device));
+        self
     }
 
     /// Packs a single row without padding: the shape every served decision has.
@@ -89,6 +101,7 @@ impl Batch {
             tokens: Tensor::from_data(TensorData::new(tokens, [1, t]), device),
             token_mask: mask,
             surface: Tensor::from_data(TensorData::new(row.surface.to_vec(), [1, SURFACE_LEN]), device),
+            embedding: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The query network, wide and deep: tf-idf n-grams through a linear table, token vectors and
-//! surface features through a small perceptron, summed into the latent vector z(q).
+//! surface features through a small perceptron, and in the deep tier the vector of an encoder through a linear
+//! layer, summed into the latent vector z(q).
 //! (Wide & Deep: Cheng et al. 2016, section 3; pooled token vectors: SWEM, Shen et al. 2018, section 3.)
 
 use burn::module::{Module, Param};
@@ -22,11 +23,20 @@ pub struct NetworkConfig {
     pub hidden: usize,
     /// Share of the pooled token units dropped while training, in [0, 1).
     pub dropout: f64,
+    /// Length of the encoder's vector that comes with every query; 0: none, the fast tier.
+    pub embedding: usize,
 }
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { features: FeatureConfig::default(), latent: 4, token_dim: 16, hidden: 32, dropout: 0.5 }
+        Self {
+            features: FeatureConfig::default(),
+            latent: 4,
+            token_dim: 16,
+            hidden: 32,
+            dropout: 0.5,
+            embedding: 0,
+        }
     }
 }
 
@@ -44,20 +54,28 @@ impl NetworkConfig {
                 self.token_dim,
                 Initializer::Normal { mean: 0.0, std: 0.1 },
             ),
-            surface_mean: constant(0.0, device),
-            surface_scale: constant(1.0, device),
+            surface_mean: constant(0.0, SURFACE_LEN, device),
+            surface_scale: constant(1.0, SURFACE_LEN, device),
             hidden: LinearConfig::new(pooled, self.hidden).init(device),
             // The deep part starts silent: what it says has been learned.
             output: LinearConfig::new(self.hidden, self.latent)
                 .with_initializer(Initializer::Zeros)
                 .init(device),
+            embedded: (self.embedding > 0).then(|| Embedded {
+                mean: constant(0.0, self.embedding, device),
+                scale: constant(1.0, self.embedding, device),
+                output: LinearConfig::new(self.embedding, self.latent)
+                    .with_initializer(Initializer::Zeros)
+                    .with_bias(false)
+                    .init(device),
+            }),
             dropout: DropoutConfig::new(self.dropout).init(),
         }
     }
 }
 
-fn constant(value: f32, device: &Device) -> Param<Tensor<1>> {
-    Param::from_tensor(Tensor::full([SURFACE_LEN], value, device)).set_require_grad(false)
+fn constant(value: f32, width: usize, device: &Device) -> Param<Tensor<1>> {
+    Param::from_tensor(Tensor::full([width], value, device)).set_require_grad(false)
 }
 
 /// Features → latent vector.
@@ -75,14 +93,38 @@ pub struct Network {
     pub hidden: Linear,
     /// `[hidden, latent]`.
     pub output: Linear,
+    /// What the encoder's vector adds; in the deep tier only.
+    pub embedded: Option<Embedded>,
     /// Active only while training.
     pub dropout: Dropout,
+}
+
+/// A linear read-out of the encoder's vector, standardised.
+#[derive(Module, Debug)]
+pub struct Embedded {
+    /// `[embedding]`, mean of the fitting rows; not learned.
+    pub mean: Param<Tensor<1>>,
+    /// `[embedding]`, inverse standard deviation of the fitting rows; not learned.
+    pub scale: Param<Tensor<1>>,
+    /// `[embedding, latent]`, without a bias: the perceptron has one.
+    pub output: Linear,
+}
+
+impl Embedded {
+    fn forward(&self, vectors: Tensor<2>) -> Tensor<2> {
+        let standard = (vectors - self.mean.val().unsqueeze()) * self.scale.val().unsqueeze();
+        self.output.forward(standard)
+    }
 }
 
 impl Network {
     /// The latent vectors of a batch, `[n, latent]`.
     pub fn forward(&self, batch: &Batch) -> Tensor<2> {
-        self.wide_part(batch) + self.deep_part(batch)
+        let latent = self.wide_part(batch) + self.deep_part(batch);
+        match (&self.embedded, &batch.embedding) {
+            (Some(embedded), Some(vectors)) => latent + embedded.forward(vectors.clone()),
+            _ => latent,
+        }
     }
 
     fn wide_part(&self, batch: &Batch) -> Tensor<2> {

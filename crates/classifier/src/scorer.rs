@@ -109,14 +109,21 @@ impl Classifier {
     /// Computes the latent vector of a query into `scratch`; scores of models are read from there.
     pub fn read(&self, query: &Query, scratch: &mut Scratch) {
         scratch.extractor.extract(query, &mut scratch.features);
-        self.embed(scratch);
+        let batch = Batch::single(&scratch.features, &self.ngrams, &mut scratch.buffers, &self.device);
+        self.forward(&batch, &mut scratch.latent);
     }
 
-    fn embed(&self, scratch: &mut Scratch) {
+    /// The same for a query of the deep tier, whose vector the encoder gave: `embedding` is as long as the
+    /// configuration says.
+    pub fn read_embedded(&self, query: &Query, embedding: &[f32], scratch: &mut Scratch) {
+        scratch.extractor.extract(query, &mut scratch.features);
         let batch = Batch::single(&scratch.features, &self.ngrams, &mut scratch.buffers, &self.device);
-        let latent = self.network.forward(&batch).into_data();
-        scratch.latent.clear();
-        scratch.latent.extend(latent.iter::<f32>());
+        self.forward(&batch.with_embeddings(&[embedding], &self.device), &mut scratch.latent);
+    }
+
+    fn forward(&self, batch: &Batch, out: &mut Vec<f32>) {
+        out.clear();
+        out.extend(self.network.forward(batch).into_data().iter::<f32>());
     }
 
     /// The raw win score of strong over weak for the query read last; `None` for an unknown model.

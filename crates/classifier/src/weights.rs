@@ -103,6 +103,11 @@ fn tensors(network: &Network, abilities: &Abilities) -> Result<Vec<(&'static str
         take("abilities.preference_bias", &abilities.preference_bias)?,
         take("abilities.tie", &abilities.tie)?,
     ];
+    if let Some(embedded) = &network.embedded {
+        all.push(take("network.embedded.mean", &embedded.mean)?);
+        all.push(take("network.embedded.scale", &embedded.scale)?);
+        all.push(take("network.embedded.output", &embedded.output.weight)?);
+    }
     for (name, linear) in [("network.hidden.bias", &network.hidden), ("network.output.bias", &network.output)]
     {
         if let Some(bias) = &linear.bias {
@@ -218,6 +223,11 @@ pub(crate) fn from_bytes(
     network.hidden.bias = Some(reader.param("network.hidden.bias", [config.hidden])?);
     network.output.weight = reader.param("network.output.weight", [config.hidden, latent])?;
     network.output.bias = Some(reader.param("network.output.bias", [latent])?);
+    if let Some(embedded) = &mut network.embedded {
+        embedded.mean = reader.param("network.embedded.mean", [config.embedding])?;
+        embedded.scale = reader.param("network.embedded.scale", [config.embedding])?;
+        embedded.output.weight = reader.param("network.embedded.output", [config.embedding, latent])?;
+    }
     let abilities = Abilities {
         success: reader.param("abilities.success", [latent, m])?,
         success_bias: reader.param("abilities.success_bias", [m])?,

@@ -10,6 +10,7 @@ mod encoder;
 mod error;
 #[cfg(feature = "int8")]
 mod int8;
+mod many;
 mod network;
 mod text;
 mod tokens;
@@ -18,6 +19,7 @@ mod weights;
 pub use config::{EncoderConfig, EncoderOptions, Pooling, Shape};
 pub use encoder::{Encoder, EncoderFiles, Engine, EngineKind};
 pub use error::EncoderError;
+pub use many::on_this_thread;
 pub use network::Bert;
 pub use text::encoder_text;
 pub use tokens::Tokens;

@@ -4,8 +4,16 @@ use types::{Query, Role};
 
 /// The text the encoder reads: the last user turn, and before it earlier user turns while there is room.
 ///
-/// `most_bytes` bounds what is put together; the turn that asks is always there whole.
-pub fn encoder_text(query: &Query, most_bytes: usize) -> String {
+/// At most `MOST_BYTES` are put together, more than any token budget needs; the turn that asks is always there
+/// whole.
+pub fn encoder_text(query: &Query) -> String {
+    last_turns(query, MOST_BYTES)
+}
+
+/// Bytes of earlier turns beyond which the encoder could not read them anyway.
+const MOST_BYTES: usize = 16 << 10;
+
+fn last_turns(query: &Query, most_bytes: usize) -> String {
     let mut turns: Vec<&str> = Vec::new();
     let mut bytes = 0;
     for (_, text) in query.parts().rev().filter(|(role, _)| *role == Role::User) {
@@ -33,8 +41,8 @@ mod tests {
             turn(Role::User, "what then?"),
         ]);
         let query = query.unwrap().with_system("be brief");
-        assert_eq!(encoder_text(&query, 100), "a long story\nwhat then?");
-        assert_eq!(encoder_text(&query, 10), "what then?");
-        assert_eq!(encoder_text(&query, 0), "what then?");
+        assert_eq!(last_turns(&query, 100), "a long story\nwhat then?");
+        assert_eq!(last_turns(&query, 10), "what then?");
+        assert_eq!(last_turns(&query, 0), "what then?");
     }
 }

@@ -1,20 +1,25 @@
 //! `training cross-validate`: every row scored by a classifier that never saw its fold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use corpus::Example;
+use encoder::{Encoder, EngineKind};
 use evaluation::bootstrap::percentile_interval;
 use evaluation::{auroc, routing};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use types::ModelPair;
 
+use super::fetch_encoder::EncoderArgs;
 use super::fit::TuningArgs;
 use super::{DataArgs, Loaded, PairArgs};
 use crate::calibrate::label;
+use crate::deep::embed;
+use crate::encoder_source;
 use crate::fit::{Prepared, Silent, fit};
 use crate::measure::prompt_length;
 use crate::pipeline::models_of;
@@ -35,6 +40,11 @@ pub struct CrossValidateArgs {
     /// Fit a classifier for each value of `--by` instead of one for all.
     #[arg(long, requires = "by")]
     separately: bool,
+    /// Score by the deep tier: this encoder's vectors beside the fast tier's features.
+    #[arg(long, value_name = "PATH")]
+    encoder: Option<PathBuf>,
+    #[command(flatten)]
+    options: EncoderArgs,
     #[command(flatten)]
     tuning: TuningArgs,
 }
@@ -86,9 +96,19 @@ impl CrossValidateArgs {
         say: &mut dyn FnMut(&str),
     ) -> Result<Vec<f64>> {
         let config = self.tuning.config();
-        let network = self.tuning.network();
+        let mut network = self.tuning.network();
         let pairs = std::slice::from_ref(pair);
-        let prepared = Prepared::new(examples, &models_of(pairs), pairs, &network.features, config.tie_value);
+        let mut prepared =
+            Prepared::new(examples, &models_of(pairs), pairs, &network.features, config.tie_value);
+        if let Some(path) = &self.encoder {
+            let encoder = Encoder::read(
+                &encoder_source::read(path, None)?,
+                &self.options.options(),
+                &EngineKind::Int8,
+            )?;
+            network.embedding = encoder.width();
+            prepared.embeddings = Some(embed(&encoder, examples)?);
+        }
         let device = self.tuning.backend().device()?;
         let mut scores = vec![f64::NAN; examples.len()];
         let all: Vec<usize> = (0..examples.len()).collect();
@@ -116,7 +136,12 @@ impl CrossValidateArgs {
             )?;
             let mut scratch = classifier.scratch();
             for row in fold {
-                classifier.read(&examples[*row].query, &mut scratch);
+                match &prepared.embeddings {
+                    Some(vectors) => {
+                        classifier.read_embedded(&examples[*row].query, &vectors[*row], &mut scratch);
+                    }
+                    None => classifier.read(&examples[*row].query, &mut scratch),
+                }
                 scores[*row] = classifier.win_score(&scratch, pair).map_or(f64::NAN, types::Score::logit);
             }
             say(&format!("fold {} of {}: best epoch {}", i + 1, folds.len(), report.best_epoch));

@@ -77,6 +77,9 @@ pub struct TuningArgs {
     /// L2 penalty on the wide part.
     #[arg(long, default_value_t = FitConfig::default().l2_wide)]
     l2_wide: f64,
+    /// L2 penalty on the read-out of the encoder's vector, in the deep tier.
+    #[arg(long, default_value_t = FitConfig::default().l2_embedded)]
+    l2_embedded: f64,
     /// Weight of the success loss beside the win loss.
     #[arg(long, default_value_t = FitConfig::default().success_weight)]
     success_weight: f64,
@@ -112,6 +115,7 @@ impl TuningArgs {
             learning_rate: self.learning_rate,
             wide_learning_rate: self.wide_learning_rate,
             l2_wide: self.l2_wide,
+            l2_embedded: self.l2_embedded,
             success_weight: self.success_weight,
             patience: self.patience.max(1),
             tie_value: self.tie_value,

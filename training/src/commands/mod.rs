@@ -4,6 +4,7 @@ pub mod advise;
 pub mod calibrate;
 pub mod cross_validate;
 pub mod evaluate;
+pub mod fetch_encoder;
 pub mod fit;
 pub mod import;
 pub mod threshold;

@@ -23,6 +23,10 @@ pub struct FitConfig {
     pub weight_decay: f64,
     /// L2 penalty on the wide table: `l2_wide / 2 x |W|^2` beside the mean loss of a row.
     pub l2_wide: f64,
+    /// Peak learning rate of the read-out of the encoder's vector.
+    pub embedded_learning_rate: f64,
+    /// L2 penalty on that read-out, as for the wide table.
+    pub l2_embedded: f64,
     /// Weight of the success loss beside the win loss.
     pub success_weight: f64,
     /// Share of all steps during which the learning rate rises.
@@ -50,6 +54,8 @@ impl Default for FitConfig {
             wide_epsilon: 1e-2,
             weight_decay: 1e-2,
             l2_wide: 6e-5,
+            embedded_learning_rate: 2e-3,
+            l2_embedded: 3e-3,
             success_weight: 0.1,
             warm_up: 0.1,
             patience: 5,

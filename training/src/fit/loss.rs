@@ -54,8 +54,13 @@ impl Step {
             (strong, weak, wins, win_weight) = (vec![0], vec![0], vec![0.0], vec![0.0]);
         }
         let k = wins.len();
+        let mut batch = Batch::new(&features, ngrams, device);
+        if let Some(embeddings) = &data.embeddings {
+            let vectors: Vec<&[f32]> = rows.iter().map(|r| embeddings[*r].as_slice()).collect();
+            batch = batch.with_embeddings(&vectors, device);
+        }
         Self {
-            batch: Batch::new(&features, ngrams, device),
+            batch,
             success: Tensor::from_data(TensorData::new(success, [n, m]), device),
             success_weight: Tensor::from_data(TensorData::new(success_weight, [n, m]), device),
             strong: Tensor::from_data(TensorData::new(strong, [k]), device),
@@ -94,6 +99,14 @@ impl Model {
         loss.wins.clone()
             + loss.success.clone() * config.success_weight
             + (wide.clone() * wide).sum() * (0.5 * config.l2_wide)
+            + self.embedded_penalty() * (0.5 * config.l2_embedded)
+    }
+
+    fn embedded_penalty(&self) -> Tensor<1> {
+        match &self.network.embedded {
+            Some(embedded) => embedded.output.weight.val().powi_scalar(2).sum(),
+            None => Tensor::zeros([1], &self.abilities.tie.val().device()),
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Prepared {
     pub wins: Vec<Vec<WinTarget>>,
     /// Sample weights.
     pub weights: Vec<f32>,
+    /// The encoder's vector of each example, for the deep tier.
+    pub embeddings: Option<Vec<Vec<f32>>>,
 }
 
 impl Prepared {
@@ -50,6 +52,7 @@ impl Prepared {
             success: Vec::with_capacity(examples.len()),
             wins: Vec::with_capacity(examples.len()),
             weights: examples.iter().map(|e| e.weight as f32).collect(),
+            embeddings: None,
         };
         for example in examples {
             let mut features = Features::default();

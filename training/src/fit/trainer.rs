@@ -270,13 +270,15 @@ impl Run<'_> {
             .with_weight_decay(self.config.weight_decay as f32)
             .init()
             .with_group(wide_group(), wide.build(), None)
-            .with_group(ability_group(), plain.build(), None)
+            .with_group(ability_group(), plain.clone().build(), None)
+            .with_group(embedded_group(), plain.build(), None)
     }
 
     fn rates(&self, factor: f64) -> ModuleLearningRate {
         ModuleLrScheduler::new(ConstantLr::from(self.config.learning_rate * factor))
             .with_group(wide_group(), ConstantLr::from(self.config.wide_learning_rate * factor))
             .with_group(ability_group(), ConstantLr::from(self.config.ability_learning_rate * factor))
+            .with_group(embedded_group(), ConstantLr::from(self.config.embedded_learning_rate * factor))
             .step()
     }
 
@@ -288,13 +290,17 @@ impl Run<'_> {
             abilities: Abilities::init(network.latent, self.data.models.len(), &self.device),
         };
         self.start_at_base_rates(&mut model.abilities);
-        let (mean, scale) = self.surface_moments();
-        let constant = |values: [f32; SURFACE_LEN]| {
-            let data = TensorData::new(values.to_vec(), [SURFACE_LEN]);
+        let constant = |values: Vec<f32>| {
+            let data = TensorData::new(values.clone(), [values.len()]);
             Param::from_tensor(Tensor::<1>::from_data(data, &self.device)).set_require_grad(false)
         };
-        model.network.surface_mean = constant(mean);
-        model.network.surface_scale = constant(scale);
+        let surface = |r: usize, j: usize| self.data.features[r].surface[j];
+        let (mean, scale) = self.moments(SURFACE_LEN, surface);
+        (model.network.surface_mean, model.network.surface_scale) = (constant(mean), constant(scale));
+        if let (Some(embedded), Some(vectors)) = (&mut model.network.embedded, &self.data.embeddings) {
+            let (mean, scale) = self.moments(network.embedding, |r, j| vectors[r][j]);
+            (embedded.mean, embedded.scale) = (constant(mean), constant(scale));
+        }
         model
     }
 
@@ -316,18 +322,18 @@ impl Run<'_> {
             Param::from_tensor(Tensor::from_data(TensorData::new(success, [models]), &self.device));
     }
 
-    fn surface_moments(&self) -> ([f32; SURFACE_LEN], [f32; SURFACE_LEN]) {
-        let (mut mean, mut scale) = ([0.0; SURFACE_LEN], [1.0; SURFACE_LEN]);
+    /// Mean and inverse standard deviation of each of `width` features over the fitting rows.
+    fn moments(&self, width: usize, feature: impl Fn(usize, usize) -> f32) -> (Vec<f32>, Vec<f32>) {
         let n = self.fit_rows.len() as f64;
-        for (j, (mean, scale)) in mean.iter_mut().zip(&mut scale).enumerate() {
-            let values = || self.fit_rows.iter().map(|r| f64::from(self.data.features[*r].surface[j]));
-            let m = values().sum::<f64>() / n;
-            let variance = values().map(|v| (v - m) * (v - m)).sum::<f64>() / n;
-            *mean = m as f32;
+        let of = |j: usize| {
+            let values = || self.fit_rows.iter().map(|r| f64::from(feature(*r, j)));
+            let mean = values().sum::<f64>() / n;
+            let variance = values().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n;
             // A feature that never varies while fitting says nothing later either.
-            *scale = if variance > 1e-10 { variance.sqrt().recip() as f32 } else { 0.0 };
-        }
-        (mean, scale)
+            let scale = if variance > 1e-10 { variance.sqrt().recip() as f32 } else { 0.0 };
+            (mean as f32, scale)
+        };
+        (0..width).map(of).unzip()
     }
 
     /// The rows of each step of an epoch: shuffled, then grouped by length within pools of steps,
@@ -385,6 +391,10 @@ impl Run<'_> {
 /// Groups go by path: a checkpoint brings parameters with identities of its own.
 fn wide_group() -> ParamGroup {
     ParamGroup::from_path("network.wide.weight")
+}
+
+fn embedded_group() -> ParamGroup {
+    ParamGroup::from_path("network.embedded.output.weight")
 }
 
 fn ability_group() -> ParamGroup {

@@ -1,0 +1,146 @@
+//! The deep tier of an artifact: an encoder, a classifier over its vector, and for each pair how fast and deep
+//! score are stacked, calibrated as one, and how far the result may lie from the fast tier's probability.
+
+use calibration::{Band, Calibrated};
+use classifier::{Backend, BackendError, Classifier, Scratch};
+use encoder::{Encoder, EncoderError, EncoderFiles, EncoderOptions, EngineKind, encoder_text};
+use types::{ModelPair, Query, Score, WinProbability};
+
+use crate::PairCalibrator;
+
+/// How the deep tier reads one pair.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeepPair {
+    /// Weights of the fast and of the deep win score; their sum is what the calibrator maps.
+    pub stack: [f64; 2],
+    /// Where the deep probability is expected around the fast one.
+    pub band: Band,
+    /// Of the stacked score.
+    pub calibrator: PairCalibrator,
+}
+
+/// Encoder, classifier and pairs.
+#[derive(Debug)]
+pub struct DeepTier {
+    encoder: Encoder,
+    files: EncoderFiles,
+    classifier: Classifier,
+    pairs: Vec<DeepPair>,
+}
+
+impl DeepTier {
+    /// Puts trained parts together; `encoder` is the one read from `files`.
+    pub fn new(encoder: Encoder, files: EncoderFiles, classifier: Classifier, pairs: Vec<DeepPair>) -> Self {
+        Self { encoder, files, classifier, pairs }
+    }
+
+    /// The encoder.
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// The files it was read from.
+    pub fn files(&self) -> &EncoderFiles {
+        &self.files
+    }
+
+    /// The classifier over features and the encoder's vector.
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
+    }
+
+    /// How each pair is read.
+    pub fn pairs(&self) -> &[DeepPair] {
+        &self.pairs
+    }
+
+    /// How a pair is read; `None` where the deep tier does not know it: the fast tier decides alone.
+    pub fn pair(&self, pair: &ModelPair) -> Option<&DeepPair> {
+        self.pairs.iter().find(|p| p.calibrator.pair == *pair)
+    }
+
+    /// The vector of a query.
+    ///
+    /// # Errors
+    /// When the tokenizer fails on its text.
+    pub fn vector(&self, query: &Query) -> Result<Vec<f32>, EncoderError> {
+        Ok(self.encoder.embed(&self.encoder.tokens().ids(&encoder_text(query))?))
+    }
+
+    /// Reads a query with its vector into `scratch`, which is one of [`DeepTier::classifier`].
+    pub fn read(&self, query: &Query, vector: &[f32], scratch: &mut Scratch) {
+        self.classifier.read_embedded(query, vector, scratch);
+    }
+
+    /// The stacked score of a pair for the query read last, given the fast tier's score of it.
+    pub fn score(&self, pair: &DeepPair, fast: Score, scratch: &Scratch) -> Option<Score> {
+        let deep = self.classifier.win_score(scratch, &pair.calibrator.pair)?;
+        stacked(pair.stack, fast, deep)
+    }
+
+    /// The calibrated probability of that score.
+    pub fn calibrated<'a>(
+        &self,
+        pair: &DeepPair,
+        fast: Score,
+        scratch: &Scratch,
+        slices: impl IntoIterator<Item = &'a str>,
+    ) -> Option<Calibrated> {
+        let score = self.score(pair, fast, scratch)?;
+        Some(pair.calibrator.calibrator.apply(score, pair.calibrator.slices.of(slices)))
+    }
+}
+
+impl DeepPair {
+    /// What thresholds of the two tiers together compare with: the deep probability, held within the band around
+    /// the fast one.
+    ///
+    /// The encoder runs only where the band straddles the threshold, so the decision is the fast tier's below
+    /// and above the band and the deep tier's inside: the same as comparing this one number with the threshold,
+    /// whatever the threshold is.
+    pub fn held(&self, fast: WinProbability, deep: WinProbability) -> WinProbability {
+        let band = self.band.around(fast);
+        if deep < band.lower() {
+            band.lower()
+        } else if deep > band.upper() {
+            band.upper()
+        } else {
+            deep
+        }
+    }
+}
+
+/// A weighted sum of the tiers' scores.
+pub fn stacked(stack: [f64; 2], fast: Score, deep: Score) -> Option<Score> {
+    Score::new(stack[0] * fast.logit() + stack[1] * deep.logit()).ok()
+}
+
+/// Reads an encoder on the engine that serves a backend: 8 bits on the CPU where the build and the processor
+/// have them, burn everywhere else.
+///
+/// # Errors
+/// When the files are refused or the backend is not to be had.
+pub fn read_encoder(
+    files: &EncoderFiles,
+    options: &EncoderOptions,
+    backend: Backend,
+) -> Result<Encoder, ReadEncoderError> {
+    if backend == Backend::Flex {
+        match Encoder::read(files, options, &EngineKind::Int8) {
+            Err(EncoderError::NoInt8(_)) => {}
+            read => return Ok(read?),
+        }
+    }
+    Ok(Encoder::read(files, options, &EngineKind::Burn(backend.device()?))?)
+}
+
+/// Why an encoder could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadEncoderError {
+    /// A file was refused.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// The backend is not to be had.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
