@@ -80,6 +80,18 @@ impl Encoder {
         &self.tokens
     }
 
+    /// Engine and shape in a few words.
+    pub fn describe(&self) -> String {
+        let engine = match &self.engine {
+            Engine::Burn(_, device) => format!("burn on {device:?}"),
+            #[cfg(feature = "int8")]
+            Engine::Int8(bert) => format!("int8 ({})", bert.kernel()),
+        };
+        let (shape, most) = (&self.config.shape, self.config.head_tokens + self.config.tail_tokens);
+        let (layers, hidden) = (shape.layers, shape.hidden);
+        format!("{engine}, {layers} layers, {hidden} wide, {most} tokens at most")
+    }
+
     /// Length of the vectors.
     pub fn width(&self) -> usize {
         self.config.shape.hidden

@@ -1,12 +1,19 @@
 //! The rule that picks a rung: the one place that compares a probability with a threshold.
 
-use types::{Decision, ModelName, Reason, RungEvidence, Threshold, Tier, WinProbability};
+use types::{
+    Decision, ModelName, ProbabilityInterval, Reason, RungEvidence, Threshold, Tier, WinProbability,
+};
 
 /// Whether a query goes to the strong model: the one place that compares a probability with a threshold.
 ///
 /// Ties go strong (RouteLLM's rule): at threshold 0 every query is strong.
 pub fn goes_strong(win_probability: WinProbability, threshold: Threshold) -> bool {
     win_probability.get() >= threshold.get()
+}
+
+/// Whether a threshold falls inside an interval: one end goes strong and the other does not.
+pub fn straddles(interval: ProbabilityInterval, threshold: Threshold) -> bool {
+    goes_strong(interval.lower(), threshold) != goes_strong(interval.upper(), threshold)
 }
 
 /// Whether a threshold may decide a query at all.
@@ -53,7 +60,6 @@ pub fn decide(
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use types::ProbabilityInterval;
 
     fn rung(name: &str, p: f64) -> RungEvidence {
         let win_probability = WinProbability::new(p).unwrap();
