@@ -14,7 +14,7 @@ pub use certificate::{
     Certificate, Certified, Risk, certify, hoeffding_bentkus_p_value, labels_for_certificate,
     least_labels_for_certificate,
 };
-pub use decide::{Stakes, decide, goes_strong};
+pub use decide::{Stakes, decide, goes_strong, straddles};
 pub use error::SelectError;
 pub use randomised::{RandomisedThreshold, request_draw};
 pub use select::{Expected, Objective, Selection, select};
