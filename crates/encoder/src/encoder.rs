@@ -80,6 +80,16 @@ impl Encoder {
         &self.tokens
     }
 
+    /// Engine and size in a few words, such as `int8, 2 layers, 384 wide`.
+    pub fn describe(&self) -> String {
+        let engine = match &self.engine {
+            Engine::Burn(..) => "fp32",
+            #[cfg(feature = "int8")]
+            Engine::Int8(_) => "int8",
+        };
+        format!("{engine}, {} layers, {} wide", self.config.shape.layers, self.width())
+    }
+
     /// Length of the vectors.
     pub fn width(&self) -> usize {
         self.config.shape.hidden
