@@ -15,6 +15,7 @@ pub mod pipeline;
 mod plot;
 pub mod prices;
 pub mod report;
+pub mod tiers;
 pub mod workload;
 
 pub use classifier::NetworkConfig;

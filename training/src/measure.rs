@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use artifact::{Interval, PairCalibrator, PairMetrics, ZeroShotMetrics};
 use calibration::PlattScaling;
-use classifier::Classifier;
 use corpus::Example;
 use evaluation::bootstrap::percentile_interval;
 use evaluation::{Summary, SummaryConfig, auroc, mean_absolute_error, routing};
@@ -14,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use types::{ModelPair, Query, Score};
 
 use crate::calibrate::{HeldOut, label};
+use crate::tiers::Tiers;
 
 const RESAMPLES: usize = 1_000;
 const LEVEL: f64 = 0.95;
@@ -21,8 +21,10 @@ const LEVEL: f64 = 0.95;
 /// Test rows of one pair with everything a figure needs.
 #[derive(Debug, Default)]
 pub struct Measured {
-    /// Calibrated probabilities.
+    /// Calibrated probabilities, of both tiers together where there are two.
     pub probabilities: Vec<f64>,
+    /// The fast and the deep tier's own, where there are two.
+    tiers: Vec<(f64, f64)>,
     /// Whether strong was strictly better.
     pub labels: Vec<bool>,
     groups: Vec<String>,
@@ -40,22 +42,22 @@ pub fn prompt_length(query: &Query) -> f64 {
 impl Measured {
     /// Scores and calibrates the rows that say something about the pair.
     pub fn new(
-        classifier: &Classifier,
+        tiers: Tiers<'_>,
         calibrator: &PairCalibrator,
         examples: &[Example],
         rows: &[usize],
         truth_pair: Option<&ModelPair>,
     ) -> Self {
         let pair = &calibrator.pair;
-        let mut scratch = classifier.scratch();
+        let mut scratch = tiers.scratch();
         let mut measured = Self::default();
         for example in rows.iter().map(|r| &examples[*r]) {
             let Some(label) = label(example, pair) else { continue };
-            classifier.read(&example.query, &mut scratch);
-            let Some(score) = classifier.win_score(&scratch, pair) else { continue };
-            let offset = calibrator.slices.of(example.slices.iter().map(String::as_str));
-            let calibrated = calibrator.calibrator.apply(score, offset);
-            measured.probabilities.push(calibrated.win_probability.get());
+            let Some(tiered) = tiers.read(example, calibrator, &mut scratch) else { continue };
+            measured.probabilities.push(tiered.held.get());
+            if tiers.deep.is_some() {
+                measured.tiers.push((tiered.fast.get(), tiered.deep.get()));
+            }
             measured.labels.push(label);
             measured.groups.push(example.group.clone().unwrap_or_else(|| example.id.clone()));
             measured.lengths.push(prompt_length(&example.query));
@@ -84,6 +86,11 @@ impl Measured {
     ) -> Result<PairMetrics, evaluation::EvaluationError> {
         let mut scorers = BTreeMap::new();
         scorers.insert("classifier".to_owned(), self.figures(&self.probabilities, seed)?);
+        if !self.tiers.is_empty() {
+            let (fast, deep): (Vec<f64>, Vec<f64>) = self.tiers.iter().copied().unzip();
+            scorers.insert("fast_tier".to_owned(), self.figures(&fast, seed)?);
+            scorers.insert("deep_tier".to_owned(), self.figures(&deep, seed)?);
+        }
         let constant = vec![base_rate; self.labels.len()];
         scorers.insert("base_rate".to_owned(), self.figures(&constant, seed)?);
         if let Some(map) = length_map {
@@ -191,19 +198,16 @@ fn estimate<G: Ord>(
 /// # Errors
 /// When a slice holds one outcome only.
 pub fn zero_shot(
-    classifier: &Classifier,
+    tiers: Tiers<'_>,
     scored_as: &PairCalibrator,
     data: &str,
     examples: &[Example],
     pair: &ModelPair,
     seed: u64,
 ) -> Result<Vec<ZeroShotMetrics>, evaluation::EvaluationError> {
-    let mut scratch = classifier.scratch();
-    let mut score = |e: &Example| {
-        classifier.read(&e.query, &mut scratch);
-        let score = classifier.win_score(&scratch, &scored_as.pair);
-        score.map_or(f64::NAN, |s| scored_as.calibrator.apply(s, 0.0).win_probability.get())
-    };
+    let mut scratch = tiers.scratch();
+    let mut score =
+        |e: &Example| tiers.read(e, scored_as, &mut scratch).map_or(f64::NAN, |tiered| tiered.deep.get());
     let rows: Vec<(&Example, f64)> =
         examples.iter().filter(|e| label(e, pair).is_some()).map(|e| (e, score(e))).collect();
     let tasks: BTreeSet<&str> = rows

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use artifact::{CertificateRecord, Interval, OperatingPoint, PairCalibrator};
-use classifier::Classifier;
 use corpus::Example;
 use evaluation::Outcomes;
 use evaluation::bootstrap::percentile_intervals;
@@ -19,6 +18,7 @@ use types::{Score, WinProbability};
 use crate::accuracy_curve::accuracy_curve;
 use crate::calibrate::pair_scores;
 use crate::prices::PairCost;
+use crate::tiers::Tiers;
 
 const RESAMPLES: usize = 1_000;
 const LEVEL: f64 = 0.95;
@@ -42,17 +42,17 @@ pub struct Rows {
 
 impl Rows {
     /// Scores and calibrates the rows that say something about the pair, on every core.
-    pub fn new(
-        classifier: &Classifier,
-        calibrator: &PairCalibrator,
-        examples: &[Example],
-        rows: &[usize],
-    ) -> Self {
+    pub fn new(tiers: Tiers<'_>, calibrator: &PairCalibrator, examples: &[Example], rows: &[usize]) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let size = rows.len().div_ceil(cores).max(1);
         let mut found = Self::default();
         std::thread::scope(|scope| {
-            let score = |part| scope.spawn(move || Self::score(classifier, calibrator, examples, part));
+            let score = |part| {
+                scope.spawn(move || {
+                    let score = || Self::score(tiers, calibrator, examples, part);
+                    if tiers.deep.is_some() { encoder::on_this_thread(score) } else { score() }
+                })
+            };
             let parts: Vec<_> = rows.chunks(size).map(score).collect();
             for part in parts {
                 match part.join() {
@@ -64,20 +64,14 @@ impl Rows {
         found
     }
 
-    fn score(
-        classifier: &Classifier,
-        calibrator: &PairCalibrator,
-        examples: &[Example],
-        rows: &[usize],
-    ) -> Self {
-        let mut scratch = classifier.scratch();
+    fn score(tiers: Tiers<'_>, calibrator: &PairCalibrator, examples: &[Example], rows: &[usize]) -> Self {
+        let mut scratch = tiers.scratch();
         let mut found = Self::default();
         for row in rows {
             let example = &examples[*row];
             let Some((weak, strong)) = pair_scores(example, &calibrator.pair) else { continue };
-            classifier.read(&example.query, &mut scratch);
-            let Some(score) = classifier.win_score(&scratch, &calibrator.pair) else { continue };
-            found.push(calibrator, *row, example, score, (weak, strong));
+            let Some(tiered) = tiers.read(example, calibrator, &mut scratch) else { continue };
+            found.push(tiered.held, *row, example, (weak, strong));
         }
         found
     }
@@ -93,7 +87,9 @@ impl Rows {
         for (row, score) in rows.iter().zip(scores) {
             let example = &examples[*row];
             if let Some(quality) = pair_scores(example, &calibrator.pair) {
-                found.push(calibrator, *row, example, *score, quality);
+                let offset = calibrator.slices.of(example.slices.iter().map(String::as_str));
+                let calibrated = calibrator.calibrator.apply(*score, offset);
+                found.push(calibrated.win_probability, *row, example, quality);
             }
         }
         found
@@ -101,14 +97,12 @@ impl Rows {
 
     fn push(
         &mut self,
-        calibrator: &PairCalibrator,
+        probability: WinProbability,
         row: usize,
         example: &Example,
-        score: Score,
         (weak, strong): (f64, f64),
     ) {
-        let offset = calibrator.slices.of(example.slices.iter().map(String::as_str));
-        self.probabilities.push(calibrator.calibrator.apply(score, offset).win_probability);
+        self.probabilities.push(probability);
         self.weak.push(weak);
         self.strong.push(strong);
         self.groups.push(example.group.clone().unwrap_or_else(|| example.id.clone()));

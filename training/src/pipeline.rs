@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use artifact::{CalibrationRecord, DataSummary, Draft, Manifest, Metrics, PairCalibrator, Splits};
+use artifact::{CalibrationRecord, DataSummary, DeepDraft, Draft, Manifest, Metrics, PairCalibrator, Splits};
 use classifier::{Backend, Classifier, NetworkConfig};
 use corpus::{Example, Fractions, Split};
 use policy::Objective;
@@ -13,9 +13,11 @@ use types::{BackendIdentity, ModelName, ModelPair};
 
 use crate::calibrate::{Calibration, CrossFit, Fitting};
 use crate::card::card_files;
+use crate::deep::{DeepPlan, TrainedDeep, fit_deep};
 use crate::fit::{Checkpoints, FitConfig, FitReport, MINIMUM_ROWS, Observer, Prepared, fit};
 use crate::measure::{Measured, length_map, zero_shot};
 use crate::operating_point::{Origin, Rows, operating_point};
+use crate::tiers::Tiers;
 
 /// Share of queries the default operating point sends to strong.
 pub const DEFAULT_STRONG_CALL_RATE: f64 = 0.5;
@@ -32,6 +34,8 @@ pub struct Plan {
     pub pairs: Vec<ModelPair>,
     /// Sizes of the network.
     pub network: NetworkConfig,
+    /// The deep tier, if there is to be one.
+    pub deep: Option<DeepPlan>,
     /// How it is fitted.
     pub fit: FitConfig,
     /// How it is calibrated.
@@ -59,6 +63,8 @@ pub struct Plan {
 pub struct Trained {
     /// The classifier.
     pub classifier: Classifier,
+    /// The deep tier, where there is one.
+    pub deep: Option<TrainedDeep>,
     /// How its fit went.
     pub report: FitReport,
     /// One map per pair.
@@ -152,9 +158,28 @@ pub fn train(
     // An interrupted fit is still calibrated, on the held-out split alone.
     let interrupted = interrupt.load(std::sync::atomic::Ordering::Relaxed);
     let cross_fit = if interrupted { CrossFit::Off } else { plan.cross_fit };
-    let calibrators =
-        fitting.calibrate(&classifier, &plan.pairs, cross_fit, &plan.calibration, interrupt, say)?;
-    Ok(Trained { classifier, report, calibrators, split })
+    let scored = fitting.held_out(&classifier, &plan.pairs, cross_fit, interrupt, say)?;
+    let calibrators = fitting.calibrate(&scored, &plan.pairs, &plan.calibration, say)?;
+    let deep = match &plan.deep {
+        Some(_) if interrupted => {
+            say("interrupted: no deep tier is fitted");
+            None
+        }
+        Some(deep) => {
+            let probabilities = calibrators.iter().zip(&scored.held_out);
+            let probabilities: Vec<_> = probabilities.map(|(c, h)| h.probabilities(c, examples)).collect();
+            Some(fit_deep(&fitting, &scored, &probabilities, plan, deep, interrupt, observer, say)?)
+        }
+        None => None,
+    };
+    Ok(Trained { classifier, deep, report, calibrators, split })
+}
+
+impl Trained {
+    /// Both tiers.
+    pub fn tiers(&self) -> Tiers<'_> {
+        Tiers { classifier: &self.classifier, deep: self.deep.as_ref().map(|deep| &deep.tier) }
+    }
 }
 
 /// Measures what was trained and writes it as an artifact.
@@ -167,7 +192,7 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
     let (mut pairs, mut measured) = (Vec::new(), Vec::new());
     for calibrator in &trained.calibrators {
         let truth = plan.truth_pair.as_ref();
-        let rows = Measured::new(&trained.classifier, calibrator, examples, &split.test, truth);
+        let rows = Measured::new(trained.tiers(), calibrator, examples, &split.test, truth);
         let length = length_map(examples, &split.calibrate, &calibrator.pair);
         let base_rate = calibrator.positives as f64 / calibrator.rows as f64;
         let metrics = rows
@@ -179,7 +204,7 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
     let fingerprint = corpus::fingerprint(examples);
     let mut defaults = BTreeMap::new();
     for calibrator in &trained.calibrators {
-        let rows = Rows::new(&trained.classifier, calibrator, examples, &split.calibrate);
+        let rows = Rows::new(trained.tiers(), calibrator, examples, &split.calibrate);
         let origin = Origin {
             data: fingerprint.clone(),
             split: "calibrate".to_owned(),
@@ -194,7 +219,7 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
     let zero_shot = match benchmark {
         Some(Benchmark { name, examples, pair }) => {
             let scored_as = trained.calibrators.first().context("no pair is calibrated")?;
-            zero_shot(&trained.classifier, scored_as, name, examples, pair, plan.fit.seed)
+            zero_shot(trained.tiers(), scored_as, name, examples, pair, plan.fit.seed)
                 .with_context(|| format!("measuring zero-shot on {name}"))?
         }
         None => Vec::new(),
@@ -204,7 +229,12 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
         created: crate::now(),
         simulated: *simulated,
         classifier: &trained.classifier,
-        deep: None,
+        deep: trained.deep.as_ref().map(|deep| DeepDraft {
+            tier: &deep.tier,
+            encoder_source: deep.source.clone(),
+            coverage: deep.coverage,
+            choices: deep.choices.clone(),
+        }),
         calibrators: trained.calibrators.clone(),
         default_pair: plan.pairs.first().context("no pair to serve")?.clone(),
         operating_points: BTreeMap::from([("default".to_owned(), defaults)]),

@@ -101,14 +101,7 @@ impl DeepPair {
     /// and above the band and the deep tier's inside: the same as comparing this one number with the threshold,
     /// whatever the threshold is.
     pub fn held(&self, fast: WinProbability, deep: WinProbability) -> WinProbability {
-        let band = self.band.around(fast);
-        if deep < band.lower() {
-            band.lower()
-        } else if deep > band.upper() {
-            band.upper()
-        } else {
-            deep
-        }
+        self.band.hold(fast, deep)
     }
 }
 

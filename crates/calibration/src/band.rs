@@ -61,6 +61,20 @@ impl Band {
     }
 }
 
+impl Band {
+    /// The other tier's probability, held within the band around this one.
+    pub fn hold(self, p: WinProbability, other: WinProbability) -> WinProbability {
+        let around = self.around(p);
+        if other < around.lower() {
+            around.lower()
+        } else if other > around.upper() {
+            around.upper()
+        } else {
+            other
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ mod weights;
 pub use ability::{Abilities, Ability};
 pub use batch::Batch;
 pub use device::{Backend, BackendError};
-pub use network::{Embedded, Network, NetworkConfig};
+pub use network::{Network, NetworkConfig};
 pub use ngrams::NgramTable;
 pub use scorer::{Classifier, Scratch};
 pub use weights::{WeightsError, for_each_network_tensor};

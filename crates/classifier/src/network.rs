@@ -1,6 +1,6 @@
 //! The query network, wide and deep: tf-idf n-grams through a linear table, token vectors and
-//! surface features through a small perceptron, and in the deep tier the vector of an encoder through a linear
-//! layer, summed into the latent vector z(q).
+//! surface features through a small perceptron, surface features and in the deep tier the vector of an encoder
+//! through a linear layer, summed into the latent vector z(q).
 //! (Wide & Deep: Cheng et al. 2016, section 3; pooled token vectors: SWEM, Shen et al. 2018, section 3.)
 
 use burn::module::{Module, Param};
@@ -61,14 +61,12 @@ impl NetworkConfig {
             output: LinearConfig::new(self.hidden, self.latent)
                 .with_initializer(Initializer::Zeros)
                 .init(device),
-            embedded: (self.embedding > 0).then(|| Embedded {
-                mean: constant(0.0, self.embedding, device),
-                scale: constant(1.0, self.embedding, device),
-                output: LinearConfig::new(self.embedding, self.latent)
-                    .with_initializer(Initializer::Zeros)
-                    .with_bias(false)
-                    .init(device),
-            }),
+            linear: LinearConfig::new(SURFACE_LEN + self.embedding, self.latent)
+                .with_initializer(Initializer::Zeros)
+                .with_bias(false)
+                .init(device),
+            embedding_mean: constant(0.0, self.embedding, device),
+            embedding_scale: constant(1.0, self.embedding, device),
             dropout: DropoutConfig::new(self.dropout).init(),
         }
     }
@@ -93,38 +91,23 @@ pub struct Network {
     pub hidden: Linear,
     /// `[hidden, latent]`.
     pub output: Linear,
-    /// What the encoder's vector adds; in the deep tier only.
-    pub embedded: Option<Embedded>,
+    /// `[SURFACE_LEN + embedding, latent]`, of the standardised surface features and encoder's vector.
+    pub linear: Linear,
+    /// `[embedding]`, mean of the fitting rows; not learned.
+    pub embedding_mean: Param<Tensor<1>>,
+    /// `[embedding]`, inverse standard deviation of the fitting rows; not learned.
+    pub embedding_scale: Param<Tensor<1>>,
     /// Active only while training.
     pub dropout: Dropout,
-}
-
-/// A linear read-out of the encoder's vector, standardised.
-#[derive(Module, Debug)]
-pub struct Embedded {
-    /// `[embedding]`, mean of the fitting rows; not learned.
-    pub mean: Param<Tensor<1>>,
-    /// `[embedding]`, inverse standard deviation of the fitting rows; not learned.
-    pub scale: Param<Tensor<1>>,
-    /// `[embedding, latent]`, without a bias: the perceptron has one.
-    pub output: Linear,
-}
-
-impl Embedded {
-    fn forward(&self, vectors: Tensor<2>) -> Tensor<2> {
-        let standard = (vectors - self.mean.val().unsqueeze()) * self.scale.val().unsqueeze();
-        self.output.forward(standard)
-    }
 }
 
 impl Network {
     /// The latent vectors of a batch, `[n, latent]`.
     pub fn forward(&self, batch: &Batch) -> Tensor<2> {
-        let latent = self.wide_part(batch) + self.deep_part(batch);
-        match (&self.embedded, &batch.embedding) {
-            (Some(embedded), Some(vectors)) => latent + embedded.forward(vectors.clone()),
-            _ => latent,
-        }
+        let surface = standard(batch.surface.clone(), &self.surface_mean, &self.surface_scale);
+        // Standardised features beyond five deviations say no more than five do.
+        let surface = surface.clamp(-5.0, 5.0);
+        self.wide_part(batch) + self.deep_part(batch, surface.clone()) + self.linear_part(batch, surface)
     }
 
     fn wide_part(&self, batch: &Batch) -> Tensor<2> {
@@ -133,15 +116,17 @@ impl Network {
         batch.ngram_weights.clone().unsqueeze_dim::<3>(1).matmul(rows).squeeze_dim(1)
     }
 
-    fn deep_part(&self, batch: &Batch) -> Tensor<2> {
-        let surface = (batch.surface.clone() - self.surface_mean.val().unsqueeze())
-            * self.surface_scale.val().unsqueeze();
-        // Standardised features beyond five deviations say no more than five do.
-        let surface = surface.clamp(-5.0, 5.0);
+    fn deep_part(&self, batch: &Batch, surface: Tensor<2>) -> Tensor<2> {
         let (mean, max) = self.pool(batch);
         let tokens = self.dropout.forward(Tensor::cat(vec![mean, max], 1));
         let hidden = activation::relu(self.hidden.forward(Tensor::cat(vec![tokens, surface], 1)));
         self.output.forward(hidden)
+    }
+
+    fn linear_part(&self, batch: &Batch, surface: Tensor<2>) -> Tensor<2> {
+        let Some(vectors) = &batch.embedding else { return self.linear.forward(surface) };
+        let vectors = standard(vectors.clone(), &self.embedding_mean, &self.embedding_scale);
+        self.linear.forward(Tensor::cat(vec![surface, vectors], 1))
     }
 
     /// Mean and maximum of the token vectors, `[n, token_dim]` each; zero for a row without tokens.
@@ -158,4 +143,8 @@ impl Network {
         let max = (kept + (mask - 1.0) * 1e9).max_dim(1) * present;
         (mean.squeeze_dim(1), max.squeeze_dim(1))
     }
+}
+
+fn standard(rows: Tensor<2>, mean: &Param<Tensor<1>>, scale: &Param<Tensor<1>>) -> Tensor<2> {
+    (rows - mean.val().unsqueeze()) * scale.val().unsqueeze()
 }

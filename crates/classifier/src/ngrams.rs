@@ -89,7 +89,7 @@ impl NgramTable {
     }
 
     /// Appends the known n-grams of one query and their weights `count x idf`, scaled to unit length.
-    pub(crate) fn weigh(&self, features: &Features, ids: &mut Vec<i32>, weights: &mut Vec<f32>) {
+    pub fn weigh(&self, features: &Features, ids: &mut Vec<i32>, weights: &mut Vec<f32>) {
         let first = weights.len();
         let mut squares = 0.0f32;
         for (ngram, count) in features.ngrams.iter().zip(&features.ngram_counts) {

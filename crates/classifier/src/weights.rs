@@ -97,16 +97,17 @@ fn tensors(network: &Network, abilities: &Abilities) -> Result<Vec<(&'static str
         take("network.surface_scale", &network.surface_scale)?,
         take("network.hidden.weight", &network.hidden.weight)?,
         take("network.output.weight", &network.output.weight)?,
+        take("network.linear", &network.linear.weight)?,
         take("abilities.success", &abilities.success)?,
         take("abilities.success_bias", &abilities.success_bias)?,
         take("abilities.preference", &abilities.preference)?,
         take("abilities.preference_bias", &abilities.preference_bias)?,
         take("abilities.tie", &abilities.tie)?,
     ];
-    if let Some(embedded) = &network.embedded {
-        all.push(take("network.embedded.mean", &embedded.mean)?);
-        all.push(take("network.embedded.scale", &embedded.scale)?);
-        all.push(take("network.embedded.output", &embedded.output.weight)?);
+    // A fast tier has no encoder: tensors without a value are not stored.
+    if network.embedding_mean.val().dims() != [0] {
+        all.push(take("network.embedding_mean", &network.embedding_mean)?);
+        all.push(take("network.embedding_scale", &network.embedding_scale)?);
     }
     for (name, linear) in [("network.hidden.bias", &network.hidden), ("network.output.bias", &network.output)]
     {
@@ -223,10 +224,10 @@ pub(crate) fn from_bytes(
     network.hidden.bias = Some(reader.param("network.hidden.bias", [config.hidden])?);
     network.output.weight = reader.param("network.output.weight", [config.hidden, latent])?;
     network.output.bias = Some(reader.param("network.output.bias", [latent])?);
-    if let Some(embedded) = &mut network.embedded {
-        embedded.mean = reader.param("network.embedded.mean", [config.embedding])?;
-        embedded.scale = reader.param("network.embedded.scale", [config.embedding])?;
-        embedded.output.weight = reader.param("network.embedded.output", [config.embedding, latent])?;
+    network.linear.weight = reader.param("network.linear", [SURFACE_LEN + config.embedding, latent])?;
+    if config.embedding > 0 {
+        network.embedding_mean = reader.param("network.embedding_mean", [config.embedding])?;
+        network.embedding_scale = reader.param("network.embedding_scale", [config.embedding])?;
     }
     let abilities = Abilities {
         success: reader.param("abilities.success", [latent, m])?,

@@ -80,14 +80,16 @@ impl Encoder {
         &self.tokens
     }
 
-    /// Engine and size in a few words, such as `int8, 2 layers, 384 wide`.
+    /// Engine and shape in a few words.
     pub fn describe(&self) -> String {
         let engine = match &self.engine {
-            Engine::Burn(..) => "fp32",
+            Engine::Burn(_, device) => format!("burn on {device:?}"),
             #[cfg(feature = "int8")]
-            Engine::Int8(_) => "int8",
+            Engine::Int8(bert) => format!("int8 ({})", bert.kernel()),
         };
-        format!("{engine}, {} layers, {} wide", self.config.shape.layers, self.width())
+        let (shape, most) = (&self.config.shape, self.config.head_tokens + self.config.tail_tokens);
+        let (layers, hidden) = (shape.layers, shape.hidden);
+        format!("{engine}, {layers} layers, {hidden} wide, {most} tokens at most")
     }
 
     /// Length of the vectors.

@@ -151,6 +151,11 @@ impl Int8Bert {
         })
     }
 
+    /// The name of the kernel this processor runs.
+    pub(crate) fn kernel(&self) -> &str {
+        self.integers.kernel_name()
+    }
+
     /// The vector of one text's ids; `ids` is within the vocabulary and the positions.
     pub(crate) fn embed(&self, ids: &[u32]) -> Vec<f32> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -13,7 +13,7 @@ use calibration::{CalibrationError, PlattFit, PlattScaling, Sample};
 use classifier::{Classifier, NetworkConfig};
 use corpus::{Example, Winner};
 use thiserror::Error;
-use types::{ModelPair, Score};
+use types::{ModelPair, Score, WinProbability};
 
 pub use choose::{Calibration, ChooseError, Chosen};
 
@@ -89,13 +89,24 @@ pub struct HeldOut {
 }
 
 impl HeldOut {
-    /// Scores every row that says something about the pair.
-    pub fn score(&mut self, classifier: &Classifier, examples: &[Example], rows: &[usize], pair: &ModelPair) {
+    /// Scores every row that says something about the pair; `vectors` of all examples where the classifier is
+    /// of the deep tier.
+    pub fn score(
+        &mut self,
+        classifier: &Classifier,
+        vectors: Option<&[Vec<f32>]>,
+        examples: &[Example],
+        rows: &[usize],
+        pair: &ModelPair,
+    ) {
         let mut scratch = classifier.scratch();
         for row in rows {
             let example = &examples[*row];
             let Some(label) = label(example, pair) else { continue };
-            classifier.read(&example.query, &mut scratch);
+            match vectors {
+                Some(vectors) => classifier.read_embedded(&example.query, &vectors[*row], &mut scratch),
+                None => classifier.read(&example.query, &mut scratch),
+            }
             if let Some(score) = classifier.win_score(&scratch, pair) {
                 self.scores.push(score);
                 self.labels.push(label);
@@ -116,6 +127,15 @@ impl HeldOut {
         self.rows.iter().map(|row| fold_of.get(row).copied().unwrap_or(0)).collect()
     }
 
+    /// The calibrated probability of each row.
+    pub fn probabilities(&self, calibrator: &PairCalibrator, examples: &[Example]) -> Vec<WinProbability> {
+        let of = |(score, row): (&Score, &usize)| {
+            let offset = calibrator.slices.of(examples[*row].slices.iter().map(String::as_str));
+            calibrator.calibrator.apply(*score, offset).win_probability
+        };
+        self.scores.iter().zip(&self.rows).map(of).collect()
+    }
+
     /// Fits Platt's map.
     ///
     /// # Errors
@@ -126,7 +146,7 @@ impl HeldOut {
 }
 
 /// What cross-fitting needs beside the classifier.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Fitting<'a> {
     /// All rows.
     pub examples: &'a [Example],
@@ -148,23 +168,32 @@ pub struct Fitting<'a> {
     pub origin: &'a CalibrationRecord,
 }
 
+/// Held-out scores of each pair.
+#[derive(Debug, Clone)]
+pub struct Scored {
+    /// By pair.
+    pub held_out: Vec<HeldOut>,
+    /// Folds of the cross-fit that gave some of them; 0: a held-out split alone.
+    pub folds: usize,
+}
+
 impl Fitting<'_> {
-    /// Calibrates each pair on held-out scores.
+    /// Scores of rows that the classifier, or the one that scored them, was not fitted on.
     ///
     /// # Errors
-    /// When a pair has too few held-out rows or one outcome only, or a cross-fit fails.
-    pub fn calibrate(
+    /// When a cross-fit fails.
+    pub fn held_out(
         &self,
         classifier: &Classifier,
         pairs: &[ModelPair],
         cross_fit: CrossFit,
-        calibration: &Calibration,
         interrupt: &AtomicBool,
         say: &mut dyn FnMut(&str),
-    ) -> Result<Vec<PairCalibrator>, CalibrateError> {
+    ) -> Result<Scored, CalibrateError> {
         let mut held_out: Vec<HeldOut> = pairs.iter().map(|_| HeldOut::default()).collect();
         for (held_out, pair) in held_out.iter_mut().zip(pairs) {
-            held_out.score(classifier, self.examples, self.calibrate_rows, pair);
+            let vectors = self.prepared.embeddings.as_deref();
+            held_out.score(classifier, vectors, self.examples, self.calibrate_rows, pair);
         }
         let scarce = held_out.iter().any(|h| h.scores.len() < ENOUGH_ROWS);
         let mut folds = match cross_fit {
@@ -179,9 +208,23 @@ impl Fitting<'_> {
                 (held_out, folds) = (split_only, 0);
             }
         }
+        Ok(Scored { held_out, folds })
+    }
+
+    /// Calibrates each pair on held-out scores.
+    ///
+    /// # Errors
+    /// When a pair has too few held-out rows or one outcome only.
+    pub fn calibrate(
+        &self,
+        scored: &Scored,
+        pairs: &[ModelPair],
+        calibration: &Calibration,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Vec<PairCalibrator>, CalibrateError> {
         let mut calibrators = Vec::with_capacity(pairs.len());
-        for (pair, held_out) in pairs.iter().zip(&held_out) {
-            let chosen = calibration.fit(pair, held_out, self.examples, folds, self.origin);
+        for (pair, held_out) in pairs.iter().zip(&scored.held_out) {
+            let chosen = calibration.fit(pair, held_out, self.examples, scored.folds, self.origin);
             let Chosen { pair: calibrator, inverted } =
                 chosen.map_err(|source| CalibrateError::Pair { pair: pair.clone(), source })?;
             if inverted {
@@ -227,7 +270,7 @@ impl Fitting<'_> {
                 return Ok(false);
             }
             for (held_out, pair) in held_out.iter_mut().zip(pairs) {
-                held_out.score(&classifier, self.examples, fold, pair);
+                held_out.score(&classifier, self.prepared.embeddings.as_deref(), self.examples, fold, pair);
             }
         }
         Ok(true)

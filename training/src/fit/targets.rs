@@ -16,10 +16,12 @@ pub struct WinTarget {
 }
 
 /// Rows ready for the loop: features once, targets by column.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Prepared {
     /// The columns.
     pub models: Vec<ModelName>,
+    /// Columns of strong and weak of each served pair.
+    pub pairs: Vec<(usize, usize)>,
     /// One entry per example.
     pub features: Vec<Features>,
     /// Success scores by column; `None` where the model did not answer.
@@ -48,6 +50,7 @@ impl Prepared {
         let mut extractor = Extractor::new(config.clone());
         let mut prepared = Self {
             models: models.to_vec(),
+            pairs: pair_columns.clone(),
             features: Vec::with_capacity(examples.len()),
             success: Vec::with_capacity(examples.len()),
             wins: Vec::with_capacity(examples.len()),

@@ -25,6 +25,7 @@ use types::Score;
 use super::checkpoint::{Checkpoints, Position};
 use super::config::{FitConfig, Schedule};
 use super::loss::{Model, Step};
+use super::ridge::{Design, axes_of_pairs};
 use super::targets::Prepared;
 
 /// Why a fit failed.
@@ -151,6 +152,22 @@ pub fn fit(
     Ok((classifier, report))
 }
 
+/// Mean and inverse standard deviation of features.
+#[derive(Default)]
+struct Moments {
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+}
+
+impl Moments {
+    fn standard<'a>(&'a self, values: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
+        values.iter().zip(&self.mean).zip(&self.scale).map(|((x, mean), scale)| (x - mean) * scale)
+    }
+}
+
+/// Logits for a unit of probability where the logistic curve is steepest.
+const LOGITS: f32 = 4.0;
+
 struct Run<'a> {
     data: &'a Prepared,
     fit_rows: &'a [usize],
@@ -178,7 +195,8 @@ impl Run<'_> {
             fingerprint: fingerprint.clone(),
             next_epoch: 0,
             best_epoch: 0,
-            best_dev_loss: f64::INFINITY,
+            // The start counts: what it gives may be all there is.
+            best_dev_loss: self.dev_loss(&model)?.0,
         };
         if let Some(saved) = checkpoints {
             if let Some(state) = saved.load(model.clone(), self.optimizer())? {
@@ -271,14 +289,14 @@ impl Run<'_> {
             .init()
             .with_group(wide_group(), wide.build(), None)
             .with_group(ability_group(), plain.clone().build(), None)
-            .with_group(embedded_group(), plain.build(), None)
+            .with_group(linear_group(), plain.build(), None)
     }
 
     fn rates(&self, factor: f64) -> ModuleLearningRate {
         ModuleLrScheduler::new(ConstantLr::from(self.config.learning_rate * factor))
             .with_group(wide_group(), ConstantLr::from(self.config.wide_learning_rate * factor))
             .with_group(ability_group(), ConstantLr::from(self.config.ability_learning_rate * factor))
-            .with_group(embedded_group(), ConstantLr::from(self.config.embedded_learning_rate * factor))
+            .with_group(linear_group(), ConstantLr::from(self.config.learning_rate * factor))
             .step()
     }
 
@@ -290,18 +308,72 @@ impl Run<'_> {
             abilities: Abilities::init(network.latent, self.data.models.len(), &self.device),
         };
         self.start_at_base_rates(&mut model.abilities);
-        let constant = |values: Vec<f32>| {
-            let data = TensorData::new(values.clone(), [values.len()]);
-            Param::from_tensor(Tensor::<1>::from_data(data, &self.device)).set_require_grad(false)
+        let surface = self.moments(SURFACE_LEN, |r, j| self.data.features[r].surface[j]);
+        let embedding = match &self.data.embeddings {
+            Some(vectors) => self.moments(network.embedding, |r, j| vectors[r][j]),
+            None => Moments::default(),
         };
-        let surface = |r: usize, j: usize| self.data.features[r].surface[j];
-        let (mean, scale) = self.moments(SURFACE_LEN, surface);
-        (model.network.surface_mean, model.network.surface_scale) = (constant(mean), constant(scale));
-        if let (Some(embedded), Some(vectors)) = (&mut model.network.embedded, &self.data.embeddings) {
-            let (mean, scale) = self.moments(network.embedding, |r, j| vectors[r][j]);
-            (embedded.mean, embedded.scale) = (constant(mean), constant(scale));
-        }
+        let constant = |values: &[f32]| self.tensor(values.to_vec(), [values.len()]).set_require_grad(false);
+        model.network.surface_mean = constant(&surface.mean);
+        model.network.surface_scale = constant(&surface.scale);
+        model.network.embedding_mean = constant(&embedding.mean);
+        model.network.embedding_scale = constant(&embedding.scale);
+        self.start_at_ridge(&mut model, &surface, &embedding);
         model
+    }
+
+    fn tensor<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
+        Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), &self.device))
+    }
+
+    /// The linear parts at the optimum of ridge regressions: an axis of the latent vector for each pair's wins, then
+    /// one for each model's successes, as far as it is long enough.
+    fn start_at_ridge(&self, model: &mut Model, surface: &Moments, embedding: &Moments) {
+        let dense = |row: usize| {
+            let of_surface = surface.standard(&self.data.features[row].surface).map(|x| x.clamp(-5.0, 5.0));
+            let vector = self.data.embeddings.as_ref().map_or(&[][..], |vectors| &vectors[row]);
+            of_surface.chain(embedding.standard(vector)).collect()
+        };
+        let width = SURFACE_LEN + embedding.mean.len();
+        let design =
+            Design::new(self.data, self.fit_rows, self.ngrams, (width, SURFACE_LEN), dense, self.config);
+        let [_, latent] = model.network.linear.weight.val().dims();
+        let (pairs, models) = (&self.data.pairs, self.data.models.len());
+        let targets = self.ridge_targets();
+        let (mut wide, mut linear) =
+            (vec![0f32; self.ngrams.len().max(1) * latent], vec![0f32; width * latent]);
+        for (axis, targets) in targets.iter().take(latent).enumerate() {
+            let found = design.solve(targets);
+            found.wide.iter().enumerate().for_each(|(i, w)| wide[i * latent + axis] = w * LOGITS);
+            found.dense.iter().enumerate().for_each(|(i, w)| linear[i * latent + axis] = w * LOGITS);
+        }
+        model.network.wide.weight = self.tensor(wide, [self.ngrams.len().max(1), latent]);
+        model.network.linear.weight = self.tensor(linear, [width, latent]);
+        let (mut preference, mut success) = (vec![0f32; latent * models], vec![0f32; latent * models]);
+        for (m, axes) in axes_of_pairs(pairs, models).into_iter().enumerate() {
+            for (axis, value) in axes.into_iter().enumerate().take(latent) {
+                preference[axis * models + m] = value as f32;
+            }
+            if pairs.len() + m < latent {
+                success[(pairs.len() + m) * models + m] = 1.0;
+            }
+        }
+        model.abilities.preference = self.tensor(preference, [latent, models]);
+        model.abilities.success = self.tensor(success, [latent, models]);
+    }
+
+    /// Value and weight of each fitting row, for each pair's wins and then each model's successes.
+    fn ridge_targets(&self) -> Vec<Vec<Option<(f64, f64)>>> {
+        let weight = |r: usize| f64::from(self.data.weights[r]);
+        let win = |r: usize, (strong, weak): (usize, usize)| {
+            let target = self.data.wins[r].iter().find(|t| (t.strong, t.weak) == (strong, weak))?;
+            Some((f64::from(target.value), weight(r)))
+        };
+        let success = |r: usize, m: usize| Some((f64::from(self.data.success[r][m]?), weight(r)));
+        let of_pairs = self.data.pairs.iter().map(|p| self.fit_rows.iter().map(|r| win(*r, *p)).collect());
+        let of_models =
+            (0..self.data.models.len()).map(|m| self.fit_rows.iter().map(|r| success(*r, m)).collect());
+        of_pairs.chain(of_models).collect()
     }
 
     /// Biases at the base rates, so that the wide part need not learn them out of frequent words.
@@ -323,7 +395,7 @@ impl Run<'_> {
     }
 
     /// Mean and inverse standard deviation of each of `width` features over the fitting rows.
-    fn moments(&self, width: usize, feature: impl Fn(usize, usize) -> f32) -> (Vec<f32>, Vec<f32>) {
+    fn moments(&self, width: usize, feature: impl Fn(usize, usize) -> f32) -> Moments {
         let n = self.fit_rows.len() as f64;
         let of = |j: usize| {
             let values = || self.fit_rows.iter().map(|r| f64::from(feature(*r, j)));
@@ -333,7 +405,8 @@ impl Run<'_> {
             let scale = if variance > 1e-10 { variance.sqrt().recip() as f32 } else { 0.0 };
             (mean as f32, scale)
         };
-        (0..width).map(of).unzip()
+        let (mean, scale) = (0..width).map(of).unzip();
+        Moments { mean, scale }
     }
 
     /// The rows of each step of an epoch: shuffled, then grouped by length within pools of steps,
@@ -393,8 +466,8 @@ fn wide_group() -> ParamGroup {
     ParamGroup::from_path("network.wide.weight")
 }
 
-fn embedded_group() -> ParamGroup {
-    ParamGroup::from_path("network.embedded.output.weight")
+fn linear_group() -> ParamGroup {
+    ParamGroup::from_path("network.linear.weight")
 }
 
 fn ability_group() -> ParamGroup {
