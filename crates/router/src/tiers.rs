@@ -92,7 +92,7 @@ impl Router {
         self.counters.snapshot()
     }
 
-    /// Engine and size of the encoder in use, such as `int8, 2 layers, 384 wide`; `None` without a deep tier.
+    /// Engine and size of the encoder in use, in a few words; `None` without a deep tier.
     pub fn deep_engine(&self) -> Option<String> {
         Some(self.deep()?.1.describe())
     }

@@ -252,3 +252,65 @@ pub(crate) fn info(router: &Router) -> v1::GetInfoResponse {
         deep_pairs: info.deep_pairs.iter().map(pair).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::{ProbabilityInterval, Reason, RungEvidence, ScoringTier, WinProbability};
+
+    fn info() -> ArtifactInfo {
+        let [strong, weak] = ["large", "small"].map(|name| ModelName::new(name).unwrap());
+        ArtifactInfo {
+            name: "a".into(),
+            version: "1".into(),
+            calibrator_version: "2".into(),
+            default_pair: ModelPair::new(strong, weak).unwrap(),
+            pairs: vec![],
+            models: vec![],
+            operating_points: vec![],
+            high_stakes: vec![],
+            warnings: vec!["known".into()],
+            simulated: false,
+            created: String::new(),
+            deep_pairs: vec![],
+        }
+    }
+
+    #[test]
+    fn an_answer_says_that_the_device_was_lost_and_what_each_tier_said() {
+        let (info, [fast, deep]) = (info(), [0.4, 0.6].map(|p| WinProbability::new(p).unwrap()));
+        let interval = ProbabilityInterval::ordered(fast, deep);
+        let threshold = Threshold::new(0.5).unwrap();
+        let routed = |device_lost| {
+            let evidence = RungEvidence {
+                model: info.default_pair.weak().clone(),
+                win_probability: deep,
+                interval,
+                scored_by: ScoringTier::Deep,
+                fast_win_probability: fast,
+            };
+            let decision = Decision {
+                model: info.default_pair.strong().clone(),
+                tier: Tier::Strong,
+                win_probability: deep,
+                interval,
+                fast_win_probability: fast,
+                threshold,
+                reason: Reason::AtOrAboveThreshold,
+                evidence: vec![evidence],
+            };
+            let tier_reason = TierReason::Straddles;
+            Routed { decision, tokens_used: 1, truncated: false, tier_reason, device_lost }
+        };
+        let answer = |lost| response(routed(lost), &Source::Request(threshold), &info, String::new(), 1.0);
+        assert_eq!(answer(false).warnings, ["known"]);
+        assert_eq!(answer(true).warnings, ["known", DEVICE_LOST]);
+        let answer = answer(true);
+        assert_eq!((answer.scored_by.as_str(), answer.scored_by_reason.as_str()), ("deep", "straddles"));
+        assert_eq!((answer.win_probability, answer.fast_win_probability), (0.6, 0.4));
+        assert_eq!(
+            (answer.evidence[0].scored_by.as_str(), answer.evidence[0].fast_win_probability),
+            ("deep", 0.4)
+        );
+    }
+}

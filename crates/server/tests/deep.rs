@@ -230,3 +230,15 @@ fn many_threads_get_what_one_gets() {
         }
     });
 }
+
+#[test]
+fn a_clear_band_allocates_no_more_than_the_fast_tier_alone() {
+    let router = deep::router(&patient());
+    let (query, ladder) = (Query::text(TEXTS[1]), router.info().default_pair.clone().into());
+    let ask = Ask::new(&query, &ladder, router::At::Threshold(Threshold::new(1.0).unwrap()));
+    router.route(&ask).unwrap();
+    let alone = allocation_counter::measure(|| drop(router.route(&ask)));
+    let both = allocation_counter::measure(|| drop(router.begin(&ask, None)));
+    assert_eq!((both.count_total, both.bytes_total), (alone.count_total, alone.bytes_total));
+    assert_eq!(router.tier_counts().of(types::TierReason::BandClear), 1);
+}

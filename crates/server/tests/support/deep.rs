@@ -34,6 +34,9 @@ pub fn artifact() -> PathBuf {
     FOLDER.get_or_init(write).1.clone()
 }
 
+/// Length of the deep classifier's latent vector.
+const LATENT: usize = 2;
+
 /// A deep tier that knows the default pair alone.
 fn tier(fast: &Artifact) -> DeepTier {
     let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../encoder/tests/reference/tiny");
@@ -45,7 +48,7 @@ fn tier(fast: &Artifact) -> DeepTier {
     };
     let encoder = read_encoder(&files, &EncoderOptions::default(), Backend::Flex).unwrap();
     let config = NetworkConfig {
-        latent: 2,
+        latent: LATENT,
         token_dim: 4,
         hidden: 4,
         embedding: encoder.width(),
@@ -55,9 +58,9 @@ fn tier(fast: &Artifact) -> DeepTier {
     let ngrams = NgramTable::fit(std::iter::once(&[3u64, 5, 8][..]), 1, 8);
     let models = fast.classifier().models().to_vec();
     let (network, abilities) =
-        (config.init(ngrams.len(), &device), Abilities::init(2, models.len(), &device));
+        (config.init(ngrams.len(), &device), Abilities::init(LATENT, models.len(), &device));
     let silent = Classifier::new(config.clone(), network, abilities, ngrams, models.clone(), device.clone());
-    let weights = with_a_read_out(silent.to_bytes().unwrap());
+    let weights = with_a_read_out(silent.to_bytes().unwrap(), encoder.width());
     let classifier = Classifier::from_bytes(&weights, &config, models, &device).unwrap();
     let of_pair = fast.calibrators().iter().find(|c| c.pair == *fast.default_pair()).unwrap();
     let map = Map::Platt(PlattScaling::new(1.3, 0.2).unwrap());
@@ -68,14 +71,15 @@ fn tier(fast: &Artifact) -> DeepTier {
 }
 
 /// A fresh network reads nothing off the encoder's vector: weights of both signs in the place of its zeros.
-fn with_a_read_out(mut safetensors: Vec<u8>) -> Vec<u8> {
+fn with_a_read_out(mut safetensors: Vec<u8>, vector: usize) -> Vec<u8> {
     let (length, rest) = safetensors.split_first_chunk::<8>().unwrap();
     let length = usize::try_from(u64::from_le_bytes(*length)).unwrap();
     let header: serde_json::Value = serde_json::from_slice(&rest[..length]).unwrap();
-    let offsets = &header["network.embedded.output"]["data_offsets"];
+    let offsets = &header["network.linear"]["data_offsets"];
     let at = |end: usize| 8 + length + usize::try_from(offsets[end].as_u64().unwrap()).unwrap();
     let (weights, _) = safetensors[at(0)..at(1)].as_chunks_mut::<4>();
-    for (i, weight) in weights.iter_mut().enumerate() {
+    // The rows of the vector are the last.
+    for (i, weight) in weights.iter_mut().rev().take(vector * LATENT).enumerate() {
         *weight = (((i * 37 % 11) as f32 - 5.0) / 8.0).to_le_bytes();
     }
     safetensors
