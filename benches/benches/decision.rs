@@ -13,7 +13,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use features::{Extractor, FeatureConfig, Features};
 use policy::Stakes;
 use router::{Ask, At};
-use types::{ModelName, Query, RungEvidence, Threshold, WinProbability};
+use types::{ModelName, Query, RungEvidence, ScoringTier, Threshold, WinProbability};
 
 const TOKENS: [usize; 4] = [16, 64, 256, 1_024];
 
@@ -45,7 +45,13 @@ fn steps(c: &mut Criterion) {
     group.bench_function("calibrate", |b| b.iter(|| calibrator.calibrator.apply(black_box(score), 0.0)));
     let threshold = Threshold::new(0.5).unwrap();
     let Calibrated { win_probability: p, interval } = calibrated;
-    let rung = || RungEvidence { model: ModelName::new("weak").unwrap(), win_probability: p, interval };
+    let rung = || RungEvidence {
+        model: ModelName::new("weak").unwrap(),
+        win_probability: p,
+        interval,
+        scored_by: ScoringTier::Fast,
+        fast_win_probability: p,
+    };
     let top = ModelName::new("strong").unwrap();
     assert_eq!(policy::decide(&top, rung(), [], threshold, Stakes::Ordinary).win_probability, p);
     group.bench_function("decide", |b| {

@@ -1,6 +1,8 @@
 //! The deep tier of an artifact: an encoder, a classifier over its vector, and for each pair how fast and deep
 //! score are stacked, calibrated as one, and how far the result may lie from the fast tier's probability.
 
+use std::sync::Arc;
+
 use calibration::{Band, Calibrated};
 use classifier::{Backend, BackendError, Classifier, Scratch};
 use encoder::{Encoder, EncoderError, EncoderFiles, EncoderOptions, EngineKind, encoder_text};
@@ -22,8 +24,8 @@ pub struct DeepPair {
 /// Encoder, classifier and pairs.
 #[derive(Debug)]
 pub struct DeepTier {
-    encoder: Encoder,
-    files: EncoderFiles,
+    encoder: Arc<Encoder>,
+    files: Arc<EncoderFiles>,
     classifier: Classifier,
     pairs: Vec<DeepPair>,
 }
@@ -31,16 +33,16 @@ pub struct DeepTier {
 impl DeepTier {
     /// Puts trained parts together; `encoder` is the one read from `files`.
     pub fn new(encoder: Encoder, files: EncoderFiles, classifier: Classifier, pairs: Vec<DeepPair>) -> Self {
-        Self { encoder, files, classifier, pairs }
+        Self { encoder: Arc::new(encoder), files: Arc::new(files), classifier, pairs }
     }
 
-    /// The encoder.
-    pub fn encoder(&self) -> &Encoder {
+    /// The encoder; shared, so that threads of its own may hold it.
+    pub fn encoder(&self) -> &Arc<Encoder> {
         &self.encoder
     }
 
     /// The files it was read from.
-    pub fn files(&self) -> &EncoderFiles {
+    pub fn files(&self) -> &Arc<EncoderFiles> {
         &self.files
     }
 

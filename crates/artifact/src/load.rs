@@ -44,6 +44,15 @@ impl Artifact {
     /// # Errors
     /// See [`ArtifactError`]; the file is always named.
     pub fn load(folder: &Path, backend: Backend) -> Result<Self, ArtifactError> {
+        Self::load_on(folder, backend, backend)
+    }
+
+    /// The same with the encoder of the deep tier on a backend of its own: a GPU earns its way on an encoder long
+    /// before it does on the classifiers.
+    ///
+    /// # Errors
+    /// See [`ArtifactError`]; the file is always named.
+    pub fn load_on(folder: &Path, backend: Backend, encoder: Backend) -> Result<Self, ArtifactError> {
         let manifest = read_manifest(folder)?;
         for (name, expected) in &manifest.files {
             let file = inside(folder, name)?;
@@ -57,7 +66,7 @@ impl Artifact {
         let bind =
             |c: &PairCalibrator| binding(&network, &classifier, &c.pair, &record, &folder.join(CALIBRATOR));
         let bindings = calibrators.iter().map(bind).collect::<Result<_, _>>()?;
-        let deep = read_deep(folder, &manifest, &record, backend)?;
+        let deep = read_deep(folder, &manifest, &record, (backend, encoder))?;
         let default_pair = manifest.default_pair.pair().map_err(|e| invalid(folder, "default_pair", &e))?;
         if !calibrators.iter().any(|c| c.pair == default_pair) {
             return Err(invalid(folder, "default_pair", &format!("{default_pair} has no calibrator")));
@@ -315,13 +324,13 @@ fn read_deep(
     folder: &Path,
     manifest: &Manifest,
     record: &CalibratorRecord,
-    backend: Backend,
+    (backend, of_encoder): (Backend, Backend),
 ) -> Result<Option<DeepTier>, ArtifactError> {
     let Some(deep) = &manifest.deep else { return Ok(None) };
     let refused = |reason: String| ArtifactError::Encoder { folder: folder.to_owned(), reason };
     let [config, tokenizer, weights] = ENCODER.map(|name| read(&folder.join(name)));
     let files = EncoderFiles { config: config?, tokenizer: tokenizer?, weights: weights? };
-    let encoder = read_encoder(&files, &EncoderOptions::default(), backend);
+    let encoder = read_encoder(&files, &EncoderOptions::default(), of_encoder);
     let encoder = encoder.map_err(|e| refused(e.to_string()))?;
     let config = deep.network.config().map_err(|e| invalid(folder, "deep.network", &e))?;
     if config.embedding != encoder.width() {

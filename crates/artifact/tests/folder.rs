@@ -7,12 +7,13 @@ use std::fs;
 use std::path::Path;
 
 use artifact::{
-    Artifact, ArtifactError, CalibrationRecord, DataSummary, Draft, FORMAT_VERSION, Manifest, Metrics,
-    PairCalibrator, Splits,
+    Artifact, ArtifactError, CalibrationRecord, DataSummary, DeepDraft, DeepPair, DeepTier, Draft,
+    FORMAT_VERSION, Manifest, Metrics, OperatingPoint, PairCalibrator, Splits, read_encoder,
 };
-use calibration::{Bounds, Calibrator, Knot, Map, PlattScaling, SliceOffsets, VennAbers};
+use calibration::{Band, Bounds, Calibrator, Knot, Map, PlattScaling, SliceOffsets, VennAbers};
 use classifier::{Abilities, Backend, Classifier, NetworkConfig, NgramTable};
 use corpus::starter;
+use encoder::{EncoderFiles, EncoderOptions};
 use types::ModelPair;
 
 fn pair() -> ModelPair {
@@ -137,4 +138,108 @@ fn a_failed_write_leaves_the_old_artifact_whole() {
     let new = write(&at, 2.0).unwrap();
     assert_ne!(new.calibrator_version, old.calibrator_version);
     assert_eq!(load(&at).unwrap().manifest(), &new);
+}
+
+/// The weights of a classifier over vectors of the tiny encoder.
+fn deep_weights() -> (NetworkConfig, Vec<u8>) {
+    let config =
+        NetworkConfig { latent: 2, token_dim: 4, hidden: 4, embedding: 16, ..NetworkConfig::default() };
+    let device = Backend::Flex.device().unwrap();
+    let ngrams = NgramTable::fit(std::iter::once(&[3u64, 5, 8][..]), 1, 8);
+    let (network, abilities) = (config.init(ngrams.len(), &device), Abilities::init(2, 2, &device));
+    let models = vec![pair().weak().clone(), pair().strong().clone()];
+    let classifier = Classifier::new(config.clone(), network, abilities, ngrams, models, device);
+    (config, classifier.to_bytes().unwrap())
+}
+
+/// A deep tier over the tiny encoder whose band reaches so far up.
+fn deep_tier((config, weights): &(NetworkConfig, Vec<u8>), fast: &Artifact, upper: f64) -> DeepTier {
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../encoder/tests/reference/tiny");
+    let read = |name| fs::read(tiny.join(name)).unwrap();
+    let files = EncoderFiles {
+        config: read("config.json"),
+        tokenizer: read("tokenizer.json"),
+        weights: read("model.safetensors"),
+    };
+    let encoder = read_encoder(&files, &EncoderOptions::default(), Backend::Flex).unwrap();
+    let (models, device) = (fast.classifier().models().to_vec(), Backend::Flex.device().unwrap());
+    let classifier = Classifier::from_bytes(weights, config, models, &device).unwrap();
+    let band = Band::new(-0.5, upper).unwrap();
+    let pair = DeepPair { stack: [0.4, 0.6], band, calibrator: fast.calibrators()[0].clone() };
+    DeepTier::new(encoder, files, classifier, vec![pair])
+}
+
+fn write_deep(fast: &Artifact, tier: Option<&DeepTier>, folder: &Path) -> Artifact {
+    let mut draft = fast.draft();
+    let choices = BTreeMap::new();
+    draft.deep = tier.map(|tier| DeepDraft { tier, encoder_source: "a test".into(), coverage: 0.9, choices });
+    let point = OperatingPoint {
+        low: 0.4,
+        high: 0.4,
+        probability_of_low: 1.0,
+        objective: "a test".into(),
+        data: String::new(),
+        split: String::new(),
+        rows: 40,
+        created: String::new(),
+        measured: BTreeMap::new(),
+        certificate: None,
+        labels_needed: None,
+        certified_slices: BTreeMap::new(),
+        accuracy_curve: vec![],
+        bound_to: String::new(),
+    };
+    draft.operating_points.insert("default".into(), [(pair().to_string(), point)].into());
+    draft.write(folder, |_| vec![]).unwrap();
+    load(folder).unwrap()
+}
+
+#[test]
+fn a_deep_tier_is_loaded_as_written_and_not_with_one_byte_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, at) = (folder.path().join("plain"), folder.path().join("deep"));
+    write(&plain, 1.0).unwrap();
+    let fast = load(&plain).unwrap();
+    assert!(fast.deep().is_none());
+    let tier = deep_tier(&deep_weights(), &fast, 0.5);
+    let deep = write_deep(&fast, Some(&tier), &at);
+    let loaded = deep.deep().unwrap();
+    assert_eq!((loaded.pairs(), loaded.files()), (tier.pairs(), tier.files()));
+    assert_eq!(loaded.pair(&pair()), Some(&tier.pairs()[0]));
+    let again = deep.draft().write(&folder.path().join("again"), |_| vec![]).unwrap();
+    assert_eq!(again.version, deep.manifest().version, "loading and writing changes nothing");
+    for name in ["encoder.safetensors", "encoder.json", "tokenizer.json", "deep.safetensors"] {
+        let file = at.join(name);
+        let whole = fs::read(&file).unwrap();
+        let mut bytes = whole.clone();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        let refused = load(&at).unwrap_err();
+        assert!(
+            matches!(&refused, ArtifactError::WrongHash { file, .. } if file.ends_with(name)),
+            "{refused}"
+        );
+        fs::write(&file, whole).unwrap();
+    }
+    assert!(load(&at).is_ok());
+}
+
+#[test]
+fn thresholds_are_bound_to_the_deep_tier_they_were_selected_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("plain");
+    write(&plain, 1.0).unwrap();
+    let (fast, weights) = (load(&plain).unwrap(), deep_weights());
+    let bound = |tier: Option<&DeepTier>, name: &str| {
+        let artifact = write_deep(&fast, tier, &folder.path().join(name));
+        let point = artifact.manifest().operating_points["default"][&pair().to_string()].bound_to.clone();
+        assert_eq!(artifact.binding(&pair()), Some(point.as_str()));
+        point
+    };
+    let narrow = bound(Some(&deep_tier(&weights, &fast, 0.5)), "narrow");
+    assert_eq!(narrow, bound(Some(&deep_tier(&weights, &fast, 0.5)), "narrow-again"));
+    assert_ne!(narrow, bound(Some(&deep_tier(&weights, &fast, 0.6)), "wider"), "another band");
+    assert_ne!(narrow, bound(Some(&deep_tier(&deep_weights(), &fast, 0.5)), "other"), "another network");
+    assert_ne!(narrow, bound(None, "alone"), "no deep tier");
 }

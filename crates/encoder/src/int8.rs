@@ -4,7 +4,7 @@
 //! (Zero points and scales: Jacob et al. 2018, sections 2.1-2.2, equation 7.)
 
 use std::mem::take;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
 use rten_simd::{SimdOp, SimdUnaryOp};
@@ -16,10 +16,19 @@ use rten_vecmath::{
 use crate::weights::{Int8Matrix, Weights};
 use crate::{EncoderConfig, EncoderError, Pooling};
 
+type Integers = GemmExecutor<u8, i8, i32>;
+
+/// The kernels of this processor. One pair for all: an executor may be shared between threads but not moved to
+/// another, and an encoder is moved to where it serves.
+fn kernels() -> (&'static Integers, &'static GemmExecutor) {
+    static KERNELS: OnceLock<(&Integers, &GemmExecutor)> = OnceLock::new();
+    *KERNELS.get_or_init(|| (Box::leak(Box::default()), Box::leak(Box::default())))
+}
+
 /// A BERT encoder with 8-bit weights.
 pub struct Int8Bert {
-    integers: GemmExecutor<u8, i8, i32>,
-    floats: GemmExecutor,
+    integers: &'static Integers,
+    floats: &'static GemmExecutor,
     hidden: usize,
     heads: usize,
     epsilon: f32,
@@ -87,7 +96,7 @@ struct Buffers {
 
 impl Int8Bert {
     pub(crate) fn new(weights: &Weights<'_>, config: &EncoderConfig) -> Result<Self, EncoderError> {
-        let integers = GemmExecutor::<u8, i8, i32>::new();
+        let (integers, floats) = kernels();
         if integers.may_saturate() {
             return Err(EncoderError::NoInt8("this processor adds 8-bit products in 16 bits"));
         }
@@ -136,7 +145,7 @@ impl Int8Bert {
             layers,
             pooling: config.pooling,
             pooling_query: weights.pooling_query(config)?,
-            floats: GemmExecutor::new(),
+            floats,
             integers,
             idle: Mutex::default(),
         })

@@ -11,7 +11,8 @@ pub fn goes_strong(win_probability: WinProbability, threshold: Threshold) -> boo
     win_probability.get() >= threshold.get()
 }
 
-/// Whether a threshold falls inside an interval: one end goes strong and the other does not.
+/// Whether a threshold parts an interval: its ends would go to different models, so where in the interval the
+/// probability lies matters.
 pub fn straddles(interval: ProbabilityInterval, threshold: Threshold) -> bool {
     goes_strong(interval.lower(), threshold) != goes_strong(interval.upper(), threshold)
 }
@@ -37,7 +38,8 @@ pub fn decide(
     threshold: Threshold,
     stakes: Stakes,
 ) -> Decision {
-    let (mut win_probability, mut interval) = (cheapest.win_probability, cheapest.interval);
+    let of = |rung: &RungEvidence| (rung.win_probability, rung.interval, rung.fast_win_probability);
+    let (mut win_probability, mut interval, mut fast_win_probability) = of(&cheapest);
     let mut evidence = vec![cheapest];
     evidence.extend(dearer);
     let (mut model, mut tier, mut reason) = (top, Tier::Strong, Reason::AtOrAboveThreshold);
@@ -47,24 +49,40 @@ pub fn decide(
         held = [].iter();
     }
     for rung in held {
-        (win_probability, interval) = (rung.win_probability, rung.interval);
+        (win_probability, interval, fast_win_probability) = of(rung);
         if !goes_strong(rung.win_probability, threshold) {
             (model, tier, reason) = (&rung.model, Tier::Weak, Reason::BelowThreshold);
             break;
         }
     }
-    Decision { model: model.clone(), tier, win_probability, interval, threshold, reason, evidence }
+    Decision {
+        model: model.clone(),
+        tier,
+        win_probability,
+        interval,
+        fast_win_probability,
+        threshold,
+        reason,
+        evidence,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use types::ScoringTier;
 
     fn rung(name: &str, p: f64) -> RungEvidence {
         let win_probability = WinProbability::new(p).unwrap();
         let interval = ProbabilityInterval::ordered(win_probability, win_probability);
-        RungEvidence { model: ModelName::new(name).unwrap(), win_probability, interval }
+        RungEvidence {
+            model: ModelName::new(name).unwrap(),
+            win_probability,
+            interval,
+            scored_by: ScoringTier::Fast,
+            fast_win_probability: win_probability,
+        }
     }
 
     fn top() -> ModelName {
@@ -94,6 +112,17 @@ mod tests {
         let decision = decide(&top(), rung("weak", 0.0), [rung("m", 0.0)], Threshold::NEVER, Stakes::High);
         assert_eq!((decision.model.as_str(), decision.tier), ("top", Tier::Strong));
         assert_eq!((decision.reason, decision.evidence.len()), (Reason::HighStakes, 2));
+    }
+
+    #[test]
+    fn an_interval_is_parted_only_by_a_threshold_above_its_lower_end() {
+        let p = |value| WinProbability::new(value).unwrap();
+        let interval = ProbabilityInterval::ordered(p(0.2), p(0.4));
+        let parted = |t| straddles(interval, Threshold::new(t).unwrap());
+        assert!(!parted(0.2) && parted(0.2_f64.next_up()), "a tie goes strong, so the whole interval does");
+        assert!(parted(0.4) && !parted(0.4_f64.next_up()));
+        assert!(!straddles(interval, Threshold::NEVER) && !straddles(interval, Threshold::ALWAYS));
+        assert!(!straddles(ProbabilityInterval::ordered(p(0.3), p(0.3)), Threshold::new(0.3).unwrap()));
     }
 
     proptest! {

@@ -64,6 +64,15 @@ impl Admission {
             return Ok(Permit(permit));
         }
         let _waiting = self.enqueue()?;
+        self.resume(deadline).await
+    }
+
+    /// A permit for work that had one and gave it back while it waited for something else: it takes its turn, but
+    /// is not refused for a full queue.
+    ///
+    /// # Errors
+    /// When the deadline passes first.
+    pub async fn resume(&self, deadline: Option<Instant>) -> Result<Permit<'_>, AdmissionError> {
         let acquire = self.free.acquire();
         let permit = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, acquire).await,
@@ -110,6 +119,16 @@ mod tests {
             std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())
         })
         .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn paused_work_takes_its_turn_whatever_the_queue() {
+        let admission = Admission::new(1, 0);
+        let first = admission.admit(None).await.unwrap();
+        let mut paused = Box::pin(admission.resume(None));
+        assert!(is_pending(&mut paused).await);
+        drop(first);
+        assert!(paused.await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,6 +31,8 @@ pub struct ArtifactInfo {
     pub simulated: bool,
     /// When it was trained, RFC 3339.
     pub created: String,
+    /// Pairs the deep tier knows; none without one.
+    pub deep_pairs: Vec<ModelPair>,
 }
 
 /// A named threshold of one pair.
@@ -73,6 +75,7 @@ impl ArtifactInfo {
                 operating_points.push(PointInfo::new(name, of, point).map_err(bad)?);
             }
         }
+        let deep = artifact.deep().filter(|_| options.deep.enabled).into_iter();
         Ok(Self {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
@@ -82,9 +85,10 @@ impl ArtifactInfo {
             models: artifact.classifier().models().to_vec(),
             operating_points,
             high_stakes: manifest.high_stakes.clone(),
-            warnings: foreign_backends(artifact, options)?,
+            warnings: warnings(artifact, options)?,
             simulated: manifest.simulated,
             created: manifest.created.clone(),
+            deep_pairs: deep.flat_map(|tier| tier.pairs()).map(|p| p.calibrator.pair.clone()).collect(),
         })
     }
 
@@ -107,6 +111,18 @@ impl PointInfo {
             certified_slices: point.certified_slices.keys().cloned().collect(),
         })
     }
+}
+
+/// What should be known of every answer.
+fn warnings(artifact: &Artifact, options: &RouterOptions) -> Result<Vec<String>, RouterError> {
+    let mut warnings = foreign_backends(artifact, options)?;
+    if artifact.deep().is_some() && !options.deep.enabled {
+        warnings.push(
+            "the deep tier is switched off: operating points were selected for both tiers together"
+                .to_owned(),
+        );
+    }
+    Ok(warnings)
 }
 
 /// A warning for each model that the operator says is served by another backend than the one the

@@ -1,9 +1,10 @@
-//! A loaded artifact that answers queries. One decision is 10 to 200 µs of one core, so it runs
-//! where it is asked for: handing it to another thread would cost more than the work.
+//! A loaded artifact that answers queries. A decision of the fast tier is 10 to 200 µs of one core, so it runs
+//! where it is asked for: handing it to another thread would cost more than the work. What the deep tier adds is in
+//! `tiers`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use artifact::{Artifact, ArtifactError};
 use calibration::Calibrated;
@@ -11,20 +12,25 @@ use classifier::{Backend, Scratch};
 use policy::Stakes;
 use thiserror::Error;
 use types::{
-    BackendIdentity, Decision, Ladder, ModelName, ModelPair, ProbabilityError, Query, RungEvidence, Threshold,
+    BackendIdentity, Decision, Ladder, ModelName, ModelPair, ProbabilityError, Query, RungEvidence,
+    ScoringTier, Threshold, TierReason, TierWish,
 };
 
 use crate::ArtifactInfo;
+use crate::counters::Counters;
+use crate::deep::{DeepOptions, DeepWorkers};
 
 /// How to load an artifact.
 #[derive(Debug, Clone, Default)]
 pub struct RouterOptions {
-    /// Where the network runs.
+    /// Where the classifiers run.
     pub backend: Backend,
     /// What answers under the models' names, where the operator says so.
     pub backends: BTreeMap<ModelName, BackendIdentity>,
     /// Serve, with a warning on every answer, although a calibrator was fitted for another backend.
     pub allow_foreign_backends: bool,
+    /// How the deep tier is served, where the artifact has one.
+    pub deep: DeepOptions,
 }
 
 /// Why a router could not be made.
@@ -33,6 +39,12 @@ pub enum RouterError {
     /// The artifact was refused.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
+    /// The system gave no thread.
+    #[error("starting a thread for the encoder: {0}")]
+    EncoderThread(std::io::Error),
+    /// The encoder did not get through its first texts.
+    #[error("warming up the encoder of the deep tier: {}", .0.as_str())]
+    EncoderWarmUp(TierReason),
     /// An operating point that is no threshold.
     #[error("operating point {name}: {source}")]
     OperatingPoint {
@@ -152,12 +164,14 @@ pub struct Ask<'a> {
     pub slices: &'a [String],
     /// What a retry has in common with the first try, for randomised thresholds; empty: the query's text.
     pub key: &'a str,
+    /// Which tier is wished for.
+    pub tier: TierWish,
 }
 
 impl<'a> Ask<'a> {
     /// A query of no slice, keyed by its text.
     pub fn new(query: &'a Query, ladder: &'a Ladder, at: At<'a>) -> Self {
-        Self { query, ladder, at, slices: &[], key: "" }
+        Self { query, ladder, at, slices: &[], key: "", tier: TierWish::Auto }
     }
 
     /// A number in [0, 1) that belongs to the request for good.
@@ -179,26 +193,80 @@ pub struct Routed {
     pub tokens_used: u32,
     /// Whether the query is longer than that.
     pub truncated: bool,
+    /// Why the tier that scored did.
+    pub tier_reason: TierReason,
+    /// The encoder's device was lost: the deep tier is served by its spare on the CPU, or not at all.
+    pub device_lost: bool,
+}
+
+impl Routed {
+    /// The tier that scored: deep where the evidence of any rung is.
+    pub fn scored_by(&self) -> ScoringTier {
+        self.tier_reason.tier()
+    }
+}
+
+/// What the fast tier found, before a rung is picked.
+#[derive(Debug)]
+pub(crate) struct Fast {
+    cheapest: RungEvidence,
+    dearer: Vec<RungEvidence>,
+    pub(crate) threshold: Threshold,
+    pub(crate) stakes: Stakes,
+    tokens_used: u32,
+    truncated: bool,
+}
+
+impl Fast {
+    /// The rungs below the top, cheapest first.
+    pub(crate) fn rungs(&self) -> impl Iterator<Item = &RungEvidence> {
+        std::iter::once(&self.cheapest).chain(&self.dearer)
+    }
+
+    pub(crate) fn rung_mut(&mut self, rung: usize) -> Option<&mut RungEvidence> {
+        if rung == 0 { Some(&mut self.cheapest) } else { self.dearer.get_mut(rung - 1) }
+    }
+}
+
+/// Buffers not in use; as many as ever ran at once.
+#[derive(Debug, Default)]
+pub(crate) struct Stock(Mutex<Vec<Scratch>>);
+
+impl Stock {
+    pub(crate) fn take(&self) -> Option<Scratch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    pub(crate) fn put(&self, scratch: Scratch) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+    }
 }
 
 /// A loaded artifact with a stock of buffers.
 #[derive(Debug)]
 pub struct Router {
-    artifact: Artifact,
+    pub(crate) artifact: Artifact,
     info: ArtifactInfo,
-    /// Buffers not in use; as many as ever ran at once.
-    idle: Mutex<Vec<Scratch>>,
+    idle: Stock,
+    pub(crate) deep_idle: Stock,
+    /// Where a deep tier is served.
+    pub(crate) workers: Option<DeepWorkers>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Router {
-    /// Loads and verifies an artifact.
+    /// Loads and verifies an artifact; its deep tier is warm when this returns.
     ///
     /// # Errors
-    /// When the artifact is refused; the file is named.
+    /// When the artifact is refused, the file is named; when the encoder does not get through its first texts.
     pub fn load(folder: &Path, options: &RouterOptions) -> Result<Self, RouterError> {
-        let artifact = Artifact::load(folder, options.backend)?;
+        let artifact = Artifact::load_on(folder, options.backend, options.deep.backend)?;
         let info = ArtifactInfo::new(&artifact, options)?;
-        Ok(Self { artifact, info, idle: Mutex::default() })
+        let counters = Arc::<Counters>::default();
+        let deep = artifact.deep().filter(|_| options.deep.enabled);
+        let workers = deep.map(|tier| DeepWorkers::of(tier, &options.deep, counters.clone())).transpose()?;
+        let (idle, deep_idle) = (Stock::default(), Stock::default());
+        Ok(Self { artifact, info, idle, deep_idle, workers, counters })
     }
 
     /// What is loaded.
@@ -206,23 +274,25 @@ impl Router {
         &self.info
     }
 
-    /// Decides a query on a ladder. The same query gives the same bits, alone or in a batch.
+    /// Decides a query on a ladder with the fast tier alone; [`Router::decide`] asks both. The same query gives the
+    /// same bits, alone or in a batch.
     ///
     /// # Errors
     /// When a rung is unknown, a pair with the top has no calibrator, or the operating point is unknown.
     pub fn route(&self, ask: &Ask<'_>) -> Result<Routed, RouteError> {
-        let mut scratch = self.take_scratch();
-        let routed = self.route_with(&mut scratch, ask);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-        routed
+        let alone = if self.workers.is_some() { TierReason::NotWanted } else { TierReason::NoDeepTier };
+        let fast = self.with_scratch(|scratch| self.fast(scratch, ask))?;
+        Ok(self.conclude(fast, ask, alone, false))
     }
 
-    fn take_scratch(&self) -> Scratch {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.unwrap_or_else(|| self.artifact.classifier().scratch())
+    pub(crate) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        let mut scratch = self.idle.take().unwrap_or_else(|| self.artifact.classifier().scratch());
+        let done = work(&mut scratch);
+        self.idle.put(scratch);
+        done
     }
 
-    fn route_with(&self, scratch: &mut Scratch, ask: &Ask<'_>) -> Result<Routed, RouteError> {
+    pub(crate) fn fast(&self, scratch: &mut Scratch, ask: &Ask<'_>) -> Result<Fast, RouteError> {
         let ladder = ask.ladder;
         for model in ladder.rungs() {
             if !self.info.models.contains(model) {
@@ -235,20 +305,36 @@ impl Router {
         let of_rung = |model: &ModelName| -> Result<RungEvidence, RouteError> {
             let Calibrated { win_probability, interval } =
                 self.calibrated(scratch, top, model, ask.slices)?;
-            Ok(RungEvidence { model: model.clone(), win_probability, interval })
+            Ok(RungEvidence {
+                model: model.clone(),
+                win_probability,
+                interval,
+                scored_by: ScoringTier::Fast,
+                fast_win_probability: win_probability,
+            })
         };
         let cheapest = of_rung(ladder.cheapest())?;
         let dearer = ladder.between().iter().map(of_rung).collect::<Result<Vec<_>, _>>()?;
         let (threshold, certified_slices) = self.threshold(ask)?;
         let uncertified = |slice| self.info.high_stakes.contains(slice) && !certified_slices.contains(slice);
         let stakes = if ask.slices.iter().any(uncertified) { Stakes::High } else { Stakes::Ordinary };
-        let decision = policy::decide(top, cheapest, dearer, threshold, stakes);
         let features = scratch.features();
-        Ok(Routed {
-            decision,
-            tokens_used: u32::try_from(features.tokens.len()).unwrap_or(u32::MAX),
-            truncated: features.truncated,
-        })
+        let tokens_used = u32::try_from(features.tokens.len()).unwrap_or(u32::MAX);
+        Ok(Fast { cheapest, dearer, threshold, stakes, tokens_used, truncated: features.truncated })
+    }
+
+    /// Picks a rung and counts why which tier scored.
+    pub(crate) fn conclude(
+        &self,
+        fast: Fast,
+        ask: &Ask<'_>,
+        tier_reason: TierReason,
+        device_lost: bool,
+    ) -> Routed {
+        self.counters.decided(tier_reason);
+        let Fast { cheapest, dearer, threshold, stakes, tokens_used, truncated } = fast;
+        let decision = policy::decide(ask.ladder.top(), cheapest, dearer, threshold, stakes);
+        Routed { decision, tokens_used, truncated, tier_reason, device_lost }
     }
 
     /// The threshold of this request and the slices of high stakes that it may decide.

@@ -3,14 +3,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
-use router::{Ask, At, Router, RouterOptions};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use router::{ArtifactInfo, Ask, At, DeepOptions, Routed, Router, RouterOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use types::{Query, Reason, Threshold};
+use types::{Query, Reason, Threshold, TierWish};
 
 use crate::config::{Config, ConfigError, LogFormat, Settings};
 
@@ -55,9 +55,33 @@ struct RouteArgs {
     /// A slice the query belongs to, such as category:law.
     #[arg(long, value_name = "TAG")]
     slice: Vec<String>,
+    /// Which tier scores.
+    #[arg(long, value_enum, default_value_t = Wish::Auto)]
+    tier: Wish,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Which tier scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wish {
+    /// The fast one, and the deep one where it could change the decision.
+    Auto,
+    /// The fast one.
+    FastOnly,
+    /// The deep one.
+    DeepAlways,
+}
+
+impl From<Wish> for TierWish {
+    fn from(wish: Wish) -> Self {
+        match wish {
+            Wish::Auto => Self::Auto,
+            Wish::FastOnly => Self::FastOnly,
+            Wish::DeepAlways => Self::DeepAlways,
+        }
+    }
 }
 
 impl Cli {
@@ -97,6 +121,7 @@ async fn serve(config: &Config) -> Result<()> {
         backend: config.backend,
         backends: config.backends.clone(),
         allow_foreign_backends: config.allow_foreign_backends,
+        deep: config.deep.clone(),
     };
     let router = Router::load(&config.artifact, &options)?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| config.listen.to_string())?;
@@ -112,6 +137,7 @@ async fn serve(config: &Config) -> Result<()> {
         artifact = info.name,
         version = info.version,
         pair = %info.default_pair,
+        deep_engine = router.deep_engine().unwrap_or_else(|| "none".to_owned()),
         "serving"
     );
     let mut terminate = signal(SignalKind::terminate())?;
@@ -136,55 +162,67 @@ fn log_to_stderr(format: LogFormat) {
 
 impl RouteArgs {
     fn run(self) -> Result<()> {
-        let router = Router::load(&self.artifact, &RouterOptions::default())?;
+        // Nobody waits behind this query: its encoder may take its time.
+        let deep = DeepOptions { deadline: Duration::from_secs(10), ..DeepOptions::default() };
+        let router = Router::load(&self.artifact, &RouterOptions { deep, ..RouterOptions::default() })?;
         let info = router.info();
         let at = match self.threshold {
             Some(value) => At::Threshold(Threshold::new(value)?),
             None => At::OperatingPoint(&self.operating_point),
         };
         let (query, ladder) = (Query::text(&self.text), info.default_pair.clone().into());
-        let ask = Ask { slices: &self.slice, ..Ask::new(&query, &ladder, at) };
+        let ask = Ask { slices: &self.slice, tier: self.tier.into(), ..Ask::new(&query, &ladder, at) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let start = Instant::now();
-        let routed = router.route(&ask)?;
+        let routed = runtime.block_on(router.decide(&ask, None))?;
         let time_us = start.elapsed().as_secs_f64() * 1e6;
-        let decision = &routed.decision;
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            let json = serde_json::json!({
-                "tier": decision.tier.as_str(),
-                "model": decision.model.as_str(),
-                "win_probability": decision.win_probability.get(),
-                "interval": [decision.interval.lower().get(), decision.interval.upper().get()],
-                "threshold": decision.threshold.get(),
-                "reason": decision.reason.as_str(),
-                "input_tokens_used": routed.tokens_used,
-                "input_truncated": routed.truncated,
-                "artifact": info.name,
-                "artifact_version": info.version,
-                "simulated": info.simulated,
-                "decision_time_us": time_us,
-            });
-            writeln!(out, "{json}")?;
-        } else {
-            let why = match decision.reason {
-                Reason::AtOrAboveThreshold => format!(">= {:.3}", decision.threshold.get()),
-                Reason::BelowThreshold => format!("< {:.3}", decision.threshold.get()),
-                Reason::HighStakes => "of high stakes, without a certificate".to_owned(),
-            };
-            writeln!(
-                out,
-                "{} → {}   P(strong is strictly better) = {:.3} [{:.3}, {:.3}] {why}   ({} tokens, {time_us:.0} µs, {} {}{})",
-                decision.tier.as_str(),
-                decision.model,
-                decision.win_probability.get(),
-                decision.interval.lower().get(),
-                decision.interval.upper().get(),
-                routed.tokens_used,
-                info.name,
-                info.version,
-                if info.simulated { ", simulated" } else { "" },
-            )?;
-        }
-        Ok(())
+        let line = if self.json { as_json(&routed, info, time_us) } else { as_text(&routed, info, time_us) };
+        Ok(writeln!(std::io::stdout(), "{line}")?)
     }
+}
+
+fn as_json(routed: &Routed, info: &ArtifactInfo, time_us: f64) -> String {
+    let decision = &routed.decision;
+    let json = serde_json::json!({
+        "tier": decision.tier.as_str(),
+        "model": decision.model.as_str(),
+        "win_probability": decision.win_probability.get(),
+        "interval": [decision.interval.lower().get(), decision.interval.upper().get()],
+        "threshold": decision.threshold.get(),
+        "reason": decision.reason.as_str(),
+        "scored_by": routed.scored_by().as_str(),
+        "scored_by_reason": routed.tier_reason.as_str(),
+        "fast_win_probability": decision.fast_win_probability.get(),
+        "input_tokens_used": routed.tokens_used,
+        "input_truncated": routed.truncated,
+        "artifact": info.name,
+        "artifact_version": info.version,
+        "simulated": info.simulated,
+        "decision_time_us": time_us,
+    });
+    json.to_string()
+}
+
+fn as_text(routed: &Routed, info: &ArtifactInfo, time_us: f64) -> String {
+    let decision = &routed.decision;
+    let why = match decision.reason {
+        Reason::AtOrAboveThreshold => format!(">= {:.3}", decision.threshold.get()),
+        Reason::BelowThreshold => format!("< {:.3}", decision.threshold.get()),
+        Reason::HighStakes => "of high stakes, without a certificate".to_owned(),
+    };
+    format!(
+        "{} → {}   P(strong is strictly better) = {:.3} [{:.3}, {:.3}] {why}   \
+         ({} tier: {}, {} tokens, {time_us:.0} µs, {} {}{})",
+        decision.tier.as_str(),
+        decision.model,
+        decision.win_probability.get(),
+        decision.interval.lower().get(),
+        decision.interval.upper().get(),
+        routed.scored_by().as_str(),
+        routed.tier_reason.as_str(),
+        routed.tokens_used,
+        info.name,
+        info.version,
+        if info.simulated { ", simulated" } else { "" },
+    )
 }

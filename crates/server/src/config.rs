@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use router::Backend;
+use router::{Backend, DeepOptions};
 use serde::Deserialize;
 use thiserror::Error;
 use types::{BackendIdentity, ModelName};
@@ -64,9 +64,31 @@ pub struct Settings {
     /// Folder of the artifact to serve.
     #[arg(long, env = "RUNG_ARTIFACT", value_name = "FOLDER")]
     pub artifact: Option<PathBuf>,
-    /// Where to compute: flex, ndarray or wgpu (the latter two by cargo feature).
+    /// Where the classifiers compute: flex, ndarray or wgpu (the latter two by cargo feature).
     #[arg(long, env = "RUNG_BACKEND")]
     pub backend: Option<String>,
+    /// Where the deep tier's encoder computes; the backend by default. Which GPU: CUBECL_WGPU_DEFAULT_DEVICE, such
+    /// as `DiscreteGpu(0)`, `IntegratedGpu(0)` or `Cpu`.
+    #[arg(long, env = "RUNG_ENCODER_BACKEND", value_name = "BACKEND")]
+    pub encoder_backend: Option<String>,
+    /// Serve the fast tier alone.
+    #[arg(long, env = "RUNG_NO_DEEP", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub no_deep: Option<bool>,
+    /// Threads for the deep tier's encoder.
+    #[arg(long, env = "RUNG_DEEP_WORKERS", value_name = "THREADS")]
+    pub deep_workers: Option<usize>,
+    /// Queries that may wait for the encoder; more are decided by the fast tier, marked.
+    #[arg(long, env = "RUNG_DEEP_QUEUE", value_name = "QUERIES")]
+    pub deep_queue: Option<usize>,
+    /// Queries the encoder takes at once: 1 on a CPU, 32 on wgpu by default.
+    #[arg(long, env = "RUNG_DEEP_MAX_BATCH", value_name = "QUERIES")]
+    pub deep_max_batch: Option<usize>,
+    /// Microseconds a batch waits for more queries after its first: 0 on a CPU, 500 on wgpu by default.
+    #[arg(long, env = "RUNG_DEEP_MAX_WAIT_US", value_name = "MICROSECONDS")]
+    pub deep_max_wait_us: Option<u64>,
+    /// Milliseconds after which the fast tier decides alone, marked.
+    #[arg(long, env = "RUNG_DEEP_DEADLINE_MS", value_name = "MILLISECONDS")]
+    pub deep_deadline_ms: Option<u64>,
     /// What answers under a model's name, MODEL=NAME/VERSION/PRECISION (vllm/0.11.2/fp8). A calibrator that
     /// was fitted for another backend is refused.
     #[arg(long, env = "RUNG_SERVED_BY", value_delimiter = ',', value_name = "MODEL=BACKEND")]
@@ -105,8 +127,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Folder of the artifact.
     pub artifact: PathBuf,
-    /// Where to compute.
+    /// Where the classifiers compute.
     pub backend: Backend,
+    /// How the deep tier is served.
+    pub deep: DeepOptions,
     /// What answers under the models' names, where it is told.
     pub backends: BTreeMap<ModelName, BackendIdentity>,
     /// Whether calibrators fitted for another backend are served.
@@ -146,6 +170,13 @@ impl Settings {
             listen: self.listen.or(below.listen),
             artifact: self.artifact.or(below.artifact),
             backend: self.backend.or(below.backend),
+            encoder_backend: self.encoder_backend.or(below.encoder_backend),
+            no_deep: self.no_deep.or(below.no_deep),
+            deep_workers: self.deep_workers.or(below.deep_workers),
+            deep_queue: self.deep_queue.or(below.deep_queue),
+            deep_max_batch: self.deep_max_batch.or(below.deep_max_batch),
+            deep_max_wait_us: self.deep_max_wait_us.or(below.deep_max_wait_us),
+            deep_deadline_ms: self.deep_deadline_ms.or(below.deep_deadline_ms),
             served_by: if self.served_by.is_empty() { below.served_by } else { self.served_by },
             allow_foreign_backends: self.allow_foreign_backends.or(below.allow_foreign_backends),
             decision_slots: self.decision_slots.or(below.decision_slots),
@@ -163,22 +194,14 @@ impl Settings {
     /// # Errors
     /// When a value is out of range; the key is named.
     pub fn build(self) -> Result<Config, ConfigError> {
-        let backend = self.backend.unwrap_or_else(|| Backend::default().to_string());
-        let at_least = |key, value: usize, least: usize, expected| {
-            if value >= least {
-                return Ok(value);
-            }
-            Err(ConfigError::Value { key, expected, found: value.to_string() })
-        };
+        let backend = self.backend.as_deref().map_or(Ok(Backend::default()), |b| backend("backend", b))?;
+        let deep = self.deep(backend)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Config {
             listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 50051))),
             artifact: self.artifact.unwrap_or_else(|| PathBuf::from("models/default")),
-            backend: backend.parse().map_err(|_| ConfigError::Value {
-                key: "backend",
-                expected: "flex, ndarray or wgpu",
-                found: backend,
-            })?,
+            backend,
+            deep,
             backends: self.served_by.iter().map(|text| served_by(text)).collect::<Result<_, _>>()?,
             allow_foreign_backends: self.allow_foreign_backends.unwrap_or(false),
             decision_slots: at_least(
@@ -200,6 +223,41 @@ impl Settings {
             log_prompts: self.log_prompts.unwrap_or(false),
         })
     }
+
+    /// What suits the encoder's backend, but for what is set.
+    fn deep(&self, of_classifiers: Backend) -> Result<DeepOptions, ConfigError> {
+        let chosen = self.encoder_backend.as_deref().map(|name| backend("encoder_backend", name));
+        let suited = DeepOptions::on(chosen.transpose()?.unwrap_or(of_classifiers));
+        let counted =
+            |key, set: Option<usize>, otherwise| at_least(key, set.unwrap_or(otherwise), 1, "at least 1");
+        Ok(DeepOptions {
+            enabled: !self.no_deep.unwrap_or(false),
+            workers: counted("deep_workers", self.deep_workers, suited.workers)?,
+            queue: counted("deep_queue", self.deep_queue, suited.queue)?,
+            max_batch: counted("deep_max_batch", self.deep_max_batch, suited.max_batch)?,
+            max_wait: self.deep_max_wait_us.map_or(suited.max_wait, Duration::from_micros),
+            deadline: self.deep_deadline_ms.map_or(suited.deadline, Duration::from_millis),
+            ..suited
+        })
+    }
+}
+
+/// The backend of a name.
+fn backend(key: &'static str, name: &str) -> Result<Backend, ConfigError> {
+    let expected = "flex, ndarray or wgpu";
+    name.parse().map_err(|_| ConfigError::Value { key, expected, found: name.to_owned() })
+}
+
+fn at_least(
+    key: &'static str,
+    value: usize,
+    least: usize,
+    expected: &'static str,
+) -> Result<usize, ConfigError> {
+    if value >= least {
+        return Ok(value);
+    }
+    Err(ConfigError::Value { key, expected, found: value.to_string() })
 }
 
 fn served_by(text: &str) -> Result<(ModelName, BackendIdentity), ConfigError> {
@@ -242,6 +300,14 @@ mod tests {
         assert_eq!(bad.to_string(), "decision_slots: expected at least 1, found 0");
         let bad = Settings { backend: Some("gpu".into()), ..Settings::default() }.build().unwrap_err();
         assert!(bad.to_string().starts_with("backend: expected flex, ndarray or wgpu"));
+        let below = file("no_deep = true\nencoder_backend = \"wgpu\"\ndeep_queue = 7\n").unwrap();
+        let deep = Settings { deep_queue: Some(9), ..Settings::default() }.over(below).build().unwrap().deep;
+        assert_eq!((deep.enabled, deep.queue, deep.max_batch), (false, 9, 32));
+        let bad = Settings { deep_workers: Some(0), ..Settings::default() }.build().unwrap_err();
+        assert_eq!(bad.to_string(), "deep_workers: expected at least 1, found 0");
+        let bad =
+            Settings { encoder_backend: Some("gpu".into()), ..Settings::default() }.build().unwrap_err();
+        assert!(bad.to_string().starts_with("encoder_backend: expected flex, ndarray or wgpu"));
         let below = file("served_by = [\"small=vllm/0.11.2/fp8\"]\n").unwrap();
         let config = below.build().unwrap();
         let (model, backend) = config.backends.first_key_value().unwrap();

@@ -1,8 +1,11 @@
 //! Wire messages to domain values and back; every refusal names the request field.
 
 use api::v1;
-use router::{ArtifactInfo, At, PointInfo, Routed};
-use types::{Decision, Ladder, Message, ModelError, ModelName, ModelPair, Query, Role, Threshold, Tier};
+use router::{ArtifactInfo, Ask, At, PointInfo, Routed, Router, TierCounts};
+use types::{
+    Decision, Ladder, Message, ModelError, ModelName, ModelPair, Query, Role, Threshold, Tier, TierReason,
+    TierWish,
+};
 
 use crate::status::RequestError;
 
@@ -14,6 +17,15 @@ pub(crate) struct Asked {
     pub(crate) models_field: &'static str,
     pub(crate) source: Source,
     pub(crate) slices: Vec<String>,
+    pub(crate) tier: TierWish,
+}
+
+impl Asked {
+    /// `key`: what a retry has in common with the first try.
+    pub(crate) fn ask<'a>(&'a self, key: &'a str) -> Ask<'a> {
+        let at = self.source.at();
+        Ask { slices: &self.slices, key, tier: self.tier, ..Ask::new(&self.query, &self.ladder, at) }
+    }
 }
 
 /// Where the threshold of a request comes from.
@@ -23,7 +35,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) fn at(&self) -> At<'_> {
+    fn at(&self) -> At<'_> {
         match self {
             Self::Request(threshold) => At::Threshold(*threshold),
             Self::OperatingPoint(name) => At::OperatingPoint(name),
@@ -40,12 +52,26 @@ impl Source {
 
 const DEFAULT_POINT: &str = "default";
 
+/// What is to be known of an answer after the encoder's device was lost.
+const DEVICE_LOST: &str =
+    "the encoder's device was lost: the deep tier runs on the CPU until the server is restarted";
+
 pub(crate) fn asked(request: v1::RouteRequest, info: &ArtifactInfo) -> Result<Asked, RequestError> {
+    let tier = tier_wish(request.tier)?;
     let query = query(request.input, request.system)?;
     let (ladder, models_field) = ladder(request.models, info)?;
     let source = source(request.at)?;
     let slices = request.labels.iter().map(|(key, value)| slice(key, value)).collect();
-    Ok(Asked { query, ladder, models_field, source, slices })
+    Ok(Asked { query, ladder, models_field, source, slices, tier })
+}
+
+fn tier_wish(wish: i32) -> Result<TierWish, RequestError> {
+    match v1::TierWish::try_from(wish) {
+        Ok(v1::TierWish::Auto) => Ok(TierWish::Auto),
+        Ok(v1::TierWish::FastOnly) => Ok(TierWish::FastOnly),
+        Ok(v1::TierWish::DeepAlways) => Ok(TierWish::DeepAlways),
+        Err(_) => Err(RequestError::invalid("tier", format!("expected 0, 1 or 2, found {wish}"))),
+    }
 }
 
 /// A label as the slice that training data would tag it with.
@@ -120,7 +146,18 @@ pub(crate) fn response(
     request_id: String,
     decision_time_us: f64,
 ) -> v1::RouteResponse {
-    let Decision { model, tier, win_probability, interval, threshold, reason, evidence } = routed.decision;
+    let scored_by = routed.scored_by();
+    let lost = routed.device_lost.then(|| DEVICE_LOST.to_owned());
+    let Decision {
+        model,
+        tier,
+        win_probability,
+        interval,
+        fast_win_probability,
+        threshold,
+        reason,
+        evidence,
+    } = routed.decision;
     let tier = match tier {
         Tier::Weak => v1::Tier::Weak,
         Tier::Strong => v1::Tier::Strong,
@@ -130,6 +167,8 @@ pub(crate) fn response(
         win_probability: rung.win_probability.get(),
         interval_lower: rung.interval.lower().get(),
         interval_upper: rung.interval.upper().get(),
+        scored_by: rung.scored_by.as_str().to_owned(),
+        fast_win_probability: rung.fast_win_probability.get(),
     });
     v1::RouteResponse {
         decision_id: uuid::Uuid::now_v7().to_string(),
@@ -150,7 +189,10 @@ pub(crate) fn response(
         input_truncated: routed.truncated,
         decision_time_us,
         simulated: info.simulated,
-        warnings: info.warnings.clone(),
+        warnings: info.warnings.iter().cloned().chain(lost).collect(),
+        scored_by: scored_by.as_str().to_owned(),
+        scored_by_reason: routed.tier_reason.as_str().to_owned(),
+        fast_win_probability: fast_win_probability.get(),
     }
 }
 
@@ -171,7 +213,26 @@ fn point(point: &PointInfo) -> v1::OperatingPoint {
     }
 }
 
-pub(crate) fn info(info: &ArtifactInfo) -> v1::GetInfoResponse {
+fn counters(counts: &TierCounts) -> v1::TierCounters {
+    let seen = counts.decisions.iter().filter(|(_, decisions)| *decisions > 0);
+    let decisions = seen.map(|(reason, decisions)| v1::TierCount {
+        scored_by: reason.tier().as_str().to_owned(),
+        scored_by_reason: reason.as_str().to_owned(),
+        decisions: *decisions,
+    });
+    v1::TierCounters {
+        decisions: decisions.collect(),
+        batches: counts.batches,
+        batched_rows: counts.batched_rows,
+        queue_full: counts.of(TierReason::QueueFull),
+        deadline: counts.of(TierReason::DeadlineTooNear),
+        skipped: counts.skipped,
+        device_lost: counts.device_lost,
+    }
+}
+
+pub(crate) fn info(router: &Router) -> v1::GetInfoResponse {
+    let (info, engine) = (router.info(), router.deep_engine());
     v1::GetInfoResponse {
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         artifact: info.name.clone(),
@@ -185,5 +246,71 @@ pub(crate) fn info(info: &ArtifactInfo) -> v1::GetInfoResponse {
         operating_points: info.operating_points.iter().map(point).collect(),
         high_stakes: info.high_stakes.clone(),
         warnings: info.warnings.clone(),
+        deep_tier: engine.is_some(),
+        deep_engine: engine.unwrap_or_default(),
+        tier_counters: Some(counters(&router.tier_counts())),
+        deep_pairs: info.deep_pairs.iter().map(pair).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::{ProbabilityInterval, Reason, RungEvidence, ScoringTier, WinProbability};
+
+    fn info() -> ArtifactInfo {
+        let [strong, weak] = ["large", "small"].map(|name| ModelName::new(name).unwrap());
+        ArtifactInfo {
+            name: "a".into(),
+            version: "1".into(),
+            calibrator_version: "2".into(),
+            default_pair: ModelPair::new(strong, weak).unwrap(),
+            pairs: vec![],
+            models: vec![],
+            operating_points: vec![],
+            high_stakes: vec![],
+            warnings: vec!["known".into()],
+            simulated: false,
+            created: String::new(),
+            deep_pairs: vec![],
+        }
+    }
+
+    #[test]
+    fn an_answer_says_that_the_device_was_lost_and_what_each_tier_said() {
+        let (info, [fast, deep]) = (info(), [0.4, 0.6].map(|p| WinProbability::new(p).unwrap()));
+        let interval = ProbabilityInterval::ordered(fast, deep);
+        let threshold = Threshold::new(0.5).unwrap();
+        let routed = |device_lost| {
+            let evidence = RungEvidence {
+                model: info.default_pair.weak().clone(),
+                win_probability: deep,
+                interval,
+                scored_by: ScoringTier::Deep,
+                fast_win_probability: fast,
+            };
+            let decision = Decision {
+                model: info.default_pair.strong().clone(),
+                tier: Tier::Strong,
+                win_probability: deep,
+                interval,
+                fast_win_probability: fast,
+                threshold,
+                reason: Reason::AtOrAboveThreshold,
+                evidence: vec![evidence],
+            };
+            let tier_reason = TierReason::Straddles;
+            Routed { decision, tokens_used: 1, truncated: false, tier_reason, device_lost }
+        };
+        let answer = |lost| response(routed(lost), &Source::Request(threshold), &info, String::new(), 1.0);
+        assert_eq!(answer(false).warnings, ["known"]);
+        assert_eq!(answer(true).warnings, ["known", DEVICE_LOST]);
+        let answer = answer(true);
+        assert_eq!((answer.scored_by.as_str(), answer.scored_by_reason.as_str()), ("deep", "straddles"));
+        assert_eq!((answer.win_probability, answer.fast_win_probability), (0.6, 0.4));
+        assert_eq!(
+            (answer.evidence[0].scored_by.as_str(), answer.evidence[0].fast_win_probability),
+            ("deep", 0.4)
+        );
     }
 }

@@ -1,18 +1,20 @@
-//! The service: admission, decision, answer. One decision runs where its request arrived.
+//! The service: admission, decision, answer. A decision runs where its request arrived; only the encoder has threads
+//! of its own.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::v1;
 use api::v1::router_service_server::RouterService;
-use router::{Admission, Ask, Router};
+use router::{Admission, Begun, Permit, Router};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::convert;
+use crate::convert::{self, Asked};
 use crate::status::RequestError;
 
 /// What the service was told about limits and logs.
@@ -40,26 +42,32 @@ impl Service {
         request: v1::RouteRequest,
         deadline: Option<Instant>,
     ) -> Result<v1::RouteResponse, RequestError> {
-        let _permit = self.admission.admit(deadline).await?;
-        self.decide(request)
+        let permit = self.admission.admit(deadline).await?;
+        let begun = self.begin(request, deadline)?;
+        // Slots are for computing: who waits for the encoder keeps nobody from it.
+        drop(permit);
+        Ok(self.finish(begun).await)
     }
 
-    fn decide(&self, request: v1::RouteRequest) -> Result<v1::RouteResponse, RequestError> {
+    /// What computes here: the decision, or the query queued for the encoder.
+    fn begin(&self, request: v1::RouteRequest, deadline: Option<Instant>) -> Result<Started, RequestError> {
         let start = Instant::now();
-        let request_id = request.request_id.clone();
-        let labels = request.labels.clone();
-        let info = self.router.info();
-        let asked = convert::asked(request, info)?;
-        let ask = Ask {
-            query: &asked.query,
-            ladder: &asked.ladder,
-            at: asked.source.at(),
-            slices: &asked.slices,
-            key: &request_id,
+        let (request_id, labels) = (request.request_id.clone(), request.labels.clone());
+        let asked = convert::asked(request, self.router.info())?;
+        let begun = self.router.begin(&asked.ask(&request_id), deadline);
+        let begun = begun.map_err(|e| RequestError::route(&e, asked.models_field))?;
+        Ok(Started { start, request_id, labels, asked, begun })
+    }
+
+    /// The decision, once the encoder has answered or is given up.
+    async fn finish(&self, started: Started) -> v1::RouteResponse {
+        let Started { start, request_id, labels, asked, begun } = started;
+        let routed = match begun {
+            Begun::Decided(routed) => routed,
+            Begun::Waiting(waiting) => self.router.finish(&asked.ask(&request_id), waiting).await,
         };
-        let routed = self.router.route(&ask).map_err(|e| RequestError::route(&e, asked.models_field))?;
         let time_us = start.elapsed().as_secs_f64() * 1e6;
-        let response = convert::response(routed, &asked.source, info, request_id, time_us);
+        let response = convert::response(routed, &asked.source, self.router.info(), request_id, time_us);
         tracing::info!(
             decision_id = response.decision_id,
             request_id = response.request_id,
@@ -67,6 +75,8 @@ impl Service {
             win_probability = response.win_probability,
             threshold = response.threshold,
             threshold_source = response.threshold_source,
+            scored_by = response.scored_by,
+            scored_by_reason = response.scored_by_reason,
             artifact_version = response.artifact_version,
             ?labels,
             time_us,
@@ -75,8 +85,48 @@ impl Service {
         if self.limits.log_prompts {
             tracing::info!(decision_id = response.decision_id, query = ?asked.query, "query");
         }
-        Ok(response)
+        response
     }
+
+    /// Queries of a batch that are begun together, so that the encoder has as many as it runs at once; `permit` is
+    /// given back while it is waited for.
+    async fn together<'a>(
+        &'a self,
+        requests: Vec<v1::RouteRequest>,
+        deadline: Option<Instant>,
+        permit: Permit<'a>,
+        items: &mut Vec<v1::RouteItem>,
+    ) -> Result<Permit<'a>, RequestError> {
+        let mut waits = false;
+        let mut started = Vec::with_capacity(requests.len());
+        for request in requests {
+            let request_id = request.request_id.clone();
+            let begun = self.begin(request, deadline);
+            waits |= begun.as_ref().is_ok_and(|s| matches!(s.begun, Begun::Waiting(_)));
+            started.push((begun, request_id));
+        }
+        let permit = (!waits).then_some(permit);
+        for (begun, request_id) in started {
+            let result = match begun {
+                Ok(begun) => Ok(self.finish(begun).await),
+                Err(error) => Err(error),
+            };
+            items.push(item(result, request_id));
+        }
+        match permit {
+            Some(permit) => Ok(permit),
+            None => Ok(self.admission.resume(deadline).await?),
+        }
+    }
+}
+
+/// A request that was begun.
+struct Started {
+    start: Instant,
+    request_id: String,
+    labels: HashMap<String, String>,
+    asked: Asked,
+    begun: Begun,
 }
 
 fn item(result: Result<v1::RouteResponse, RequestError>, request_id: String) -> v1::RouteItem {
@@ -128,14 +178,15 @@ impl RouterService for Service {
                 format!("expected at most {} queries, found {}", self.limits.max_batch, requests.len());
             return Err(RequestError::invalid("requests", expected).into());
         }
-        let _permit = self.admission.admit(deadline).await.map_err(RequestError::from)?;
+        let mut permit = self.admission.admit(deadline).await.map_err(RequestError::from)?;
         let mut items = Vec::with_capacity(requests.len());
-        for request in requests {
+        let mut requests = requests.into_iter().peekable();
+        while requests.peek().is_some() {
             if deadline.is_some_and(|d| d <= Instant::now()) {
                 return Err(RequestError::from(router::AdmissionError::DeadlineExceeded).into());
             }
-            let request_id = request.request_id.clone();
-            items.push(item(self.decide(request), request_id));
+            let next = requests.by_ref().take(self.router.at_once()).collect();
+            permit = self.together(next, deadline, permit, &mut items).await?;
             // Other requests get their turn between two decisions of a long batch.
             tokio::task::yield_now().await;
         }
@@ -165,7 +216,7 @@ impl RouterService for Service {
         &self,
         _: Request<v1::GetInfoRequest>,
     ) -> Result<Response<v1::GetInfoResponse>, Status> {
-        Ok(Response::new(convert::info(self.router.info())))
+        Ok(Response::new(convert::info(&self.router)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a decision says: where the query goes, on which evidence, and why.
 
-use crate::{ModelName, ProbabilityInterval, Threshold, Tier, WinProbability};
+use crate::{ModelName, ProbabilityInterval, ScoringTier, Threshold, Tier, WinProbability};
 
 /// Why a query goes where it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,10 @@ pub struct RungEvidence {
     pub win_probability: WinProbability,
     /// How far that probability is known: the Venn-Abers interval around it.
     pub interval: ProbabilityInterval,
+    /// Whose probability it is.
+    pub scored_by: ScoringTier,
+    /// What the fast tier says: the same, where it scored.
+    pub fast_win_probability: WinProbability,
 }
 
 /// The outcome of the policy for one query.
@@ -46,6 +50,8 @@ pub struct Decision {
     pub win_probability: WinProbability,
     /// How far that probability is known.
     pub interval: ProbabilityInterval,
+    /// What the fast tier says of the same rung.
+    pub fast_win_probability: WinProbability,
     /// What the probability was compared with.
     pub threshold: Threshold,
     /// Why.

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("evaluation", Some(&["types"])),
     ("corpus", Some(&["types", "features"])),
     ("artifact", Some(&["types", "features", "classifier", "encoder", "calibration"])),
-    ("router", Some(&["types", "features", "classifier", "calibration", "artifact", "policy"])),
+    ("router", Some(&["types", "features", "classifier", "encoder", "calibration", "artifact", "policy"])),
     ("api", Some(&[])),
     ("server", Some(&["router", "api", "artifact", "types", "policy"])),
     (

@@ -6,6 +6,8 @@
     reason = "shared by test binaries that use different parts"
 )]
 
+pub mod deep;
+
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -44,6 +46,7 @@ pub fn artifact() -> PathBuf {
                 backend: Backend::Flex,
                 checkpoints: None,
                 truth_pair: None,
+                deep: None,
                 command: "a test".into(),
             };
             let trained = train(&examples, &plan, &AtomicBool::new(false), &mut Silent, &mut |_| {}).unwrap();

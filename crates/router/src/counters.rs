@@ -1,0 +1,71 @@
+//! What the tiers did since the router was loaded: atomics made once, read as a snapshot.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use types::TierReason;
+
+/// Counted since the router was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TierCounts {
+    /// Decisions by reason; the reason says which tier.
+    pub decisions: Vec<(TierReason, u64)>,
+    /// Batches the encoder ran.
+    pub batches: u64,
+    /// Queries in them.
+    pub batched_rows: u64,
+    /// Queries that were dropped before the encoder saw them: their deadline was over or their caller gone.
+    pub skipped: u64,
+    /// How often the encoder's device was lost.
+    pub device_lost: u64,
+}
+
+impl TierCounts {
+    /// Decisions for a reason.
+    pub fn of(&self, reason: TierReason) -> u64 {
+        self.decisions.iter().find(|(r, _)| *r == reason).map_or(0, |(_, count)| *count)
+    }
+}
+
+/// The counters themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    decisions: [AtomicU64; TierReason::ALL.len()],
+    batches: AtomicU64,
+    batched_rows: AtomicU64,
+    skipped: AtomicU64,
+    device_lost: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, by: usize) {
+    counter.fetch_add(by as u64, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(crate) fn decided(&self, reason: TierReason) {
+        add(&self.decisions[reason as usize], 1);
+    }
+
+    pub(crate) fn batch(&self, rows: usize) {
+        add(&self.batches, 1);
+        add(&self.batched_rows, rows);
+    }
+
+    pub(crate) fn skipped(&self, rows: usize) {
+        add(&self.skipped, rows);
+    }
+
+    pub(crate) fn lost(&self) {
+        add(&self.device_lost, 1);
+    }
+
+    pub(crate) fn snapshot(&self) -> TierCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        TierCounts {
+            decisions: TierReason::ALL.into_iter().zip(self.decisions.iter().map(read)).collect(),
+            batches: read(&self.batches),
+            batched_rows: read(&self.batched_rows),
+            skipped: read(&self.skipped),
+            device_lost: read(&self.device_lost),
+        }
+    }
+}
