@@ -13,7 +13,7 @@ use policy::{
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use types::{Score, WinProbability};
+use types::{ModelPair, WinProbability};
 
 use crate::accuracy_curve::accuracy_curve;
 use crate::calibrate::pair_scores;
@@ -76,20 +76,18 @@ impl Rows {
         found
     }
 
-    /// Calibrates rows whose scores are known, such as those of a cross-fit.
-    pub fn scored(
-        calibrator: &PairCalibrator,
+    /// Rows whose probabilities are known, such as those of a cross-fit.
+    pub fn known(
+        pair: &ModelPair,
         examples: &[Example],
         rows: &[usize],
-        scores: &[Score],
+        probabilities: &[WinProbability],
     ) -> Self {
         let mut found = Self::default();
-        for (row, score) in rows.iter().zip(scores) {
+        for (row, probability) in rows.iter().zip(probabilities) {
             let example = &examples[*row];
-            if let Some(quality) = pair_scores(example, &calibrator.pair) {
-                let offset = calibrator.slices.of(example.slices.iter().map(String::as_str));
-                let calibrated = calibrator.calibrator.apply(*score, offset);
-                found.push(calibrated.win_probability, *row, example, quality);
+            if let Some(quality) = pair_scores(example, pair) {
+                found.push(*probability, *row, example, quality);
             }
         }
         found

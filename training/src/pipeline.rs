@@ -231,6 +231,7 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
         classifier: &trained.classifier,
         deep: trained.deep.as_ref().map(|deep| DeepDraft {
             tier: &deep.tier,
+            pairs: deep.tier.pairs().to_vec(),
             encoder_source: deep.source.clone(),
             coverage: deep.coverage,
             choices: deep.choices.clone(),

@@ -98,7 +98,7 @@ fn calibrated_probabilities_are_three_hundredths_from_the_truth() {
             .unwrap();
     let pair = &starter_pairs().unwrap()[0];
     let mut held_out = HeldOut::default();
-    held_out.score(&classifier, &examples, &split.calibrate, pair);
+    held_out.score(&classifier, None, &examples, &split.calibrate, pair);
     let map = held_out.platt().unwrap().map;
     let base_rate = held_out.labels.iter().filter(|y| **y).count() as f64 / held_out.labels.len() as f64;
     let mut scratch = classifier.scratch();

@@ -112,6 +112,7 @@ impl Artifact {
             classifier: &self.classifier,
             deep: self.deep.as_ref().zip(manifest.deep.as_ref()).map(|(tier, record)| DeepDraft {
                 tier,
+                pairs: tier.pairs().to_vec(),
                 encoder_source: record.encoder_source.clone(),
                 coverage: record.coverage,
                 choices: record.choices.clone(),
@@ -146,7 +147,8 @@ impl Artifact {
     fn replay_probes(&self, folder: &Path) -> Result<(), ArtifactError> {
         let file = folder.join(PROBES);
         let stored: ProbeRecord = parse(&file, &read(&file)?)?;
-        let found = probe(&self.classifier, &self.calibrators, self.deep.as_ref());
+        let deep = self.deep.as_ref().map(|deep| (deep, deep.pairs()));
+        let found = probe(&self.classifier, &self.calibrators, deep);
         let tiers = [
             (stored.win_probabilities, found.win_probabilities, PROBE_TOLERANCE),
             (stored.deep, found.deep, DEEP_PROBE_TOLERANCE),
@@ -177,13 +179,13 @@ impl Artifact {
 pub(crate) fn probe(
     classifier: &Classifier,
     calibrators: &[PairCalibrator],
-    deep: Option<&DeepTier>,
+    deep: Option<(&DeepTier, &[DeepPair])>,
 ) -> ProbeRecord {
     let mut scratch = classifier.scratch();
-    let mut deep_scratch = deep.map(|deep| deep.classifier().scratch());
+    let mut deep_scratch = deep.map(|(tier, _)| tier.classifier().scratch());
     let mut record = ProbeRecord {
         win_probabilities: vec![Vec::new(); calibrators.len()],
-        deep: vec![Vec::new(); deep.map_or(0, |deep| deep.pairs().len())],
+        deep: vec![Vec::new(); deep.map_or(0, |(_, pairs)| pairs.len())],
     };
     for query in probe_queries() {
         classifier.read(&query, &mut scratch);
@@ -191,11 +193,11 @@ pub(crate) fn probe(
         for (calibrator, column) in calibrators.iter().zip(&mut record.win_probabilities) {
             column.push(of(calibrated(classifier, &scratch, calibrator, NO_SLICES)));
         }
-        let (Some(deep), Some(deep_scratch)) = (deep, &mut deep_scratch) else { continue };
+        let (Some((deep, pairs)), Some(deep_scratch)) = (deep, &mut deep_scratch) else { continue };
         if let Ok(vector) = deep.vector(&query) {
             deep.read(&query, &vector, deep_scratch);
         }
-        for (pair, column) in deep.pairs().iter().zip(&mut record.deep) {
+        for (pair, column) in pairs.iter().zip(&mut record.deep) {
             let fast = classifier.win_score(&scratch, &pair.calibrator.pair);
             column.push(of(fast.and_then(|fast| deep.calibrated(pair, fast, deep_scratch, NO_SLICES))));
         }

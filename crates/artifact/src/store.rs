@@ -81,8 +81,10 @@ pub struct Draft<'a> {
 /// The deep tier and what the manifest says of it.
 #[derive(Debug)]
 pub struct DeepDraft<'a> {
-    /// The tier.
+    /// The encoder and the classifier.
     pub tier: &'a DeepTier,
+    /// How each pair is read: as the tier does, or anew.
+    pub pairs: Vec<DeepPair>,
     /// sha256 of the checkpoint the encoder came from.
     pub encoder_source: String,
     /// See [`DeepRecord::coverage`].
@@ -166,12 +168,12 @@ impl Draft<'_> {
         };
         CalibratorRecord {
             calibrators: self.calibrators.iter().map(record).collect(),
-            deep: self.deep.iter().flat_map(|d| d.tier.pairs()).map(deep).collect(),
+            deep: self.deep.iter().flat_map(|d| &d.pairs).map(deep).collect(),
         }
     }
 
     fn probe_record(&self) -> ProbeRecord {
-        probe(self.classifier, &self.calibrators, self.deep.as_ref().map(|d| d.tier))
+        probe(self.classifier, &self.calibrators, self.deep.as_ref().map(|d| (d.tier, d.pairs.as_slice())))
     }
 
     /// The files of the deep tier, by name; none where there is none.

@@ -172,7 +172,13 @@ fn deep_tier((config, weights): &(NetworkConfig, Vec<u8>), fast: &Artifact, uppe
 fn write_deep(fast: &Artifact, tier: Option<&DeepTier>, folder: &Path) -> Artifact {
     let mut draft = fast.draft();
     let choices = BTreeMap::new();
-    draft.deep = tier.map(|tier| DeepDraft { tier, encoder_source: "a test".into(), coverage: 0.9, choices });
+    draft.deep = tier.map(|tier| DeepDraft {
+        tier,
+        pairs: tier.pairs().to_vec(),
+        encoder_source: "a test".into(),
+        coverage: 0.9,
+        choices,
+    });
     let point = OperatingPoint {
         low: 0.4,
         high: 0.4,

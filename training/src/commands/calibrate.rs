@@ -4,17 +4,17 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use artifact::{Artifact, CalibrationRecord, Draft, PairCalibrator};
+use artifact::{Artifact, CalibrationRecord, DeepPair, DeepTier, Draft, PairCalibrator};
 use calibration::MIN_ROWS;
 use clap::Args;
 use classifier::{Backend, Classifier};
 use corpus::Example;
 use evaluation::{calibration_mid_p, log_loss};
 use policy::Objective;
-use types::{BackendIdentity, ModelName, ModelPair};
+use types::{BackendIdentity, ModelName, ModelPair, WinProbability};
 
 use super::{CalibrationArgs, DataArgs, Loaded, PairArgs, Purpose, served_by, untouched};
-use crate::calibrate::{Chosen, HeldOut, label};
+use crate::calibrate::{Calibration, Chosen, HeldOut, label};
 use crate::card::refresh;
 use crate::fit::{fit_newcomer, rows_about};
 use crate::operating_point::{Origin, Rows, operating_point, strong_call_rate};
@@ -85,8 +85,21 @@ impl CalibrateArgs {
                 ));
             }
             compare(known, &calibrator, &held_out, &examples, say)?;
-            let points =
-                Points { calibrator: &calibrator, held_out: &held_out, examples: &examples, origin: &origin };
+            let mut probabilities = held_out.probabilities(&calibrator, &examples);
+            if let Some(deep) = artifact.deep().and_then(|tier| Some((tier, tier.pair(pair)?))) {
+                let deep = deep_again(deep, &held_out, &examples, &calibration, &origin)?;
+                let of_deep = deep.1.probabilities(&deep.0.calibrator, &examples);
+                for (p, of_deep) in probabilities.iter_mut().zip(of_deep) {
+                    *p = deep.0.held(*p, of_deep);
+                }
+                say(
+                    "  the deep tier's map is fitted again on the same rows; weights and band stay as they are",
+                );
+                let kept = draft.deep.iter_mut().flat_map(|d| &mut d.pairs);
+                kept.filter(|d| d.calibrator.pair == *pair).for_each(|d| d.clone_from(&deep.0));
+            }
+            let (rows, examples, origin) = (&held_out.rows, &examples, &origin);
+            let points = Points { pair, rows, probabilities, examples, origin };
             points.select(&mut draft, self.seed, say)?;
             match draft.calibrators.iter_mut().find(|c| c.pair == *pair) {
                 Some(old) => *old = calibrator,
@@ -199,6 +212,26 @@ fn join(
     Ok(joined)
 }
 
+/// A pair of the deep tier with a map fitted on rows of which the fast scores are known, and the stacked scores.
+fn deep_again(
+    (tier, pair): (&DeepTier, &DeepPair),
+    fast: &HeldOut,
+    examples: &[Example],
+    calibration: &Calibration,
+    origin: &CalibrationRecord,
+) -> Result<(DeepPair, HeldOut)> {
+    let mut stacked = fast.clone();
+    let mut scratch = tier.classifier().scratch();
+    for (score, row) in stacked.scores.iter_mut().zip(&fast.rows) {
+        let query = &examples[*row].query;
+        tier.read(query, &tier.vector(query)?, &mut scratch);
+        let found = tier.score(pair, *score, &scratch);
+        *score = found.with_context(|| format!("{}: a score is not finite", examples[*row].id))?;
+    }
+    let chosen = calibration.fit(&pair.calibrator.pair, &stacked, examples, 0, origin)?;
+    Ok((DeepPair { calibrator: chosen.pair, ..pair.clone() }, stacked))
+}
+
 /// What the old calibrator said of these rows, which it never saw, beside what happened.
 fn compare(
     known: Option<&PairCalibrator>,
@@ -235,17 +268,15 @@ fn compare(
 }
 
 fn probabilities(calibrator: &PairCalibrator, held_out: &HeldOut, examples: &[Example]) -> Vec<f64> {
-    let of = |(score, row): (&types::Score, &usize)| {
-        let offset = calibrator.slices.of(examples[*row].slices.iter().map(String::as_str));
-        calibrator.calibrator.apply(*score, offset).win_probability.get()
-    };
-    held_out.scores.iter().zip(&held_out.rows).map(of).collect()
+    held_out.probabilities(calibrator, examples).into_iter().map(WinProbability::get).collect()
 }
 
 /// What becomes of the thresholds of a pair whose calibrator is new.
 struct Points<'a> {
-    calibrator: &'a PairCalibrator,
-    held_out: &'a HeldOut,
+    pair: &'a ModelPair,
+    rows: &'a [usize],
+    /// What thresholds are compared with, row by row.
+    probabilities: Vec<WinProbability>,
     examples: &'a [Example],
     origin: &'a CalibrationRecord,
 }
@@ -255,8 +286,8 @@ impl Points<'_> {
     /// threshold stays bound to the old calibrator, so that no server takes it, until labels of other rows
     /// select it again.
     fn select(&self, draft: &mut Draft<'_>, seed: u64, say: &mut dyn FnMut(&str)) -> Result<()> {
-        let pair = self.calibrator.pair.to_string();
-        let rows = Rows::scored(self.calibrator, self.examples, &self.held_out.rows, &self.held_out.scores);
+        let pair = self.pair.to_string();
+        let rows = Rows::known(self.pair, self.examples, self.rows, &self.probabilities);
         let high_stakes = draft.high_stakes.clone();
         let origin = Origin {
             data: self.origin.data.clone(),

@@ -27,7 +27,13 @@ pub fn artifact() -> PathBuf {
             point.bound_to.clear();
         }
         let (encoder_source, choices) = (String::new(), Default::default());
-        draft.deep = Some(DeepDraft { tier: &tier, encoder_source, coverage: 0.9, choices });
+        draft.deep = Some(DeepDraft {
+            tier: &tier,
+            pairs: tier.pairs().to_vec(),
+            encoder_source,
+            coverage: 0.9,
+            choices,
+        });
         draft.write(&at, |_| Vec::new()).unwrap();
         (folder, at)
     };
