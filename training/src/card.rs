@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use artifact::{Interval, Manifest, PairCalibrator, PairMetrics, ZeroShotMetrics};
+use artifact::{DeepRecord, Interval, Manifest, PairCalibrator, PairMetrics, ZeroShotMetrics};
 use calibration::Map;
 use evaluation::{ReliabilityBin, reliability_equal_mass};
 use types::ModelPair;
@@ -97,6 +97,9 @@ fn card(manifest: &Manifest, calibrators: &[PairCalibrator]) -> String {
             ),
         }
     }
+    if let Some(deep) = &manifest.deep {
+        tiers_section(&mut text, deep);
+    }
     if let Some(first) = manifest.metrics.zero_shot.first() {
         zero_shot_section(&mut text, first, manifest);
     }
@@ -155,7 +158,12 @@ fn pair_figures(text: &mut String, metrics: &PairMetrics, i: usize) {
         metrics.rows,
         100.0 * metrics.base_rate,
     );
-    text.push_str("| figure | classifier | prompt length | base rate |\n|---|---|---|---|\n");
+    let tiered = metrics.scorers.contains_key("deep_tier");
+    text.push_str(if tiered {
+        "| figure | both tiers | fast tier | deep tier | prompt length | base rate |\n|---|---|---|---|---|---|\n"
+    } else {
+        "| figure | classifier | prompt length | base rate |\n|---|---|---|---|\n"
+    });
     for (key, name) in [
         ("auroc", "AUROC"),
         ("apgr", "APGR (full sweep)"),
@@ -168,7 +176,12 @@ fn pair_figures(text: &mut String, metrics: &PairMetrics, i: usize) {
             |scorer: &str| metrics.scorers.get(scorer).and_then(|f| f.get(key)).map_or("–".into(), shown);
         if metrics.scorers.values().any(|f| f.contains_key(key)) {
             let (own, length, base) = (cell("classifier"), cell("prompt_length"), cell("base_rate"));
-            let _ = writeln!(text, "| {name} | {own} | {length} | {base} |");
+            let tiers = if tiered {
+                format!("{} | {} | ", cell("fast_tier"), cell("deep_tier"))
+            } else {
+                String::new()
+            };
+            let _ = writeln!(text, "| {name} | {own} | {tiers}{length} | {base} |");
         }
     }
     let _ = writeln!(text, "\n{}\n\n![Reliability]({})\n", verdict(metrics), figure(i));
@@ -234,6 +247,32 @@ fn operating_points_section(text: &mut String, manifest: &Manifest) {
         }
     }
     text.push('\n');
+}
+
+/// How often the encoder is asked, what that gives, and what else there was to choose.
+fn tiers_section(text: &mut String, deep: &DeepRecord) {
+    let _ = writeln!(
+        text,
+        "## Two tiers\n\n\
+         The encoder (made from weights with sha256 `{}`) is asked only where it could change the decision: where \
+         the threshold lies inside the band around the fast tier's probability that holds the deep tier's for a share \
+         of {} of all queries. On calibrate rows, at a strong-call rate of one half (the chosen row is marked):\n",
+        deep.encoder_source, deep.coverage
+    );
+    for (pair, choices) in &deep.choices {
+        let _ = writeln!(
+            text,
+            "{pair}:\n\n| coverage of the band | share of queries encoded | quality | APGR (full sweep) |\n\
+             |---|---|---|---|"
+        );
+        for choice in choices {
+            let mark = if choice.coverage == deep.coverage { " **←**" } else { "" };
+            let apgr = choice.apgr.map_or("–".to_owned(), |v| format!("{v:.4}"));
+            let (coverage, share, quality) = (choice.coverage, choice.deep_share, choice.quality);
+            let _ = writeln!(text, "| {coverage}{mark} | {share:.3} | {quality:.4} | {apgr} |");
+        }
+        text.push('\n');
+    }
 }
 
 /// Ranking of another pair on data nothing was fitted on: what a stranger to the data can expect.

@@ -23,7 +23,7 @@ use crate::pipeline::{DEFAULT_STRONG_CALL_RATE, Plan};
 const COVERAGES: [f64; 10] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0];
 
 /// The share of what the deep tier gains that the chosen coverage keeps.
-const KEPT: f64 = 0.9;
+const KEPT: f64 = 0.5;
 
 /// Which encoder, and how often it is asked.
 #[derive(Debug, Clone)]

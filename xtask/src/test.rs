@@ -21,6 +21,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         step(&["bash", "scripts/client-deps"])?;
     }
+    step(&["bash", "scripts/encoder-deps"])?;
     let mut tests = command(&["cargo", "test", "--release", "--workspace"]);
     if args.no_clients {
         // What an earlier run installed is still there; the test must not find it.

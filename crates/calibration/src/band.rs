@@ -52,7 +52,10 @@ impl Band {
 
     /// Where the other tier's probability is expected beside this one.
     pub fn around(self, p: WinProbability) -> ProbabilityInterval {
-        let shifted = |by: f64| WinProbability::new(sigmoid(at(p) + by)).unwrap_or(p);
+        let shifted = |by: f64| match by {
+            0.0 => p,
+            _ => WinProbability::new(sigmoid(at(p) + by)).unwrap_or(p),
+        };
         // Rounding must not push a probability out of its own band.
         let ends = (shifted(self.lower), shifted(self.upper));
         let least = if ends.0 < p { ends.0 } else { p };

@@ -1,5 +1,6 @@
 //! Weights as safetensors under the names of the public checkpoints, and back. Matrices may be 8-bit, symmetric
-//! with a scale per row (`NAME` as I8 beside `NAME.scale`).
+//! with a scale per row (`NAME` as I8 beside `NAME.scale`), and the table of words 4-bit with a scale per group of
+//! 32 (`NAME.int4`, two to a byte, beside `NAME.scale`): most of a small encoder is that table.
 
 use std::borrow::Cow;
 
@@ -21,10 +22,16 @@ pub enum Precision {
     Half,
     /// 8-bit integers with a scale per row: within 1/254 of the row's largest entry.
     Int8,
+    /// The same with 4-bit words: within 1/14 of the group's largest entry.
+    Int4Words,
 }
 
 const POOLING_QUERY: &str = "rung.pooling.query";
 const SCALE: &str = ".scale";
+const INT4: &str = ".int4";
+
+/// Entries that share a scale in a 4-bit table.
+const GROUP: usize = 32;
 
 /// The tensors of a file.
 pub(crate) struct Weights<'a> {
@@ -79,8 +86,26 @@ impl<'a> Weights<'a> {
         Ok(view)
     }
 
+    /// A 4-bit matrix as floats; `None` where the file has none of this name.
+    fn int4(&self, name: &str, shape: &[usize]) -> Option<Result<Vec<f32>, EncoderError>> {
+        let packed = format!("{name}{INT4}");
+        self.file.tensor(&format!("{}{packed}", self.prefix)).ok()?;
+        let [rows, width] = shape else { return None };
+        let floats = || {
+            let nibbles = self.view(&packed, &[*rows, width / 2])?;
+            let scales = self.values(&format!("{name}{SCALE}"), &[*rows, width / GROUP])?;
+            let values = nibbles.data().iter().flat_map(|byte| [byte & 15, byte >> 4]);
+            let scales = scales.iter().flat_map(|scale| std::iter::repeat_n(*scale, GROUP));
+            Ok(values.zip(scales).map(|(nibble, scale)| (f32::from(nibble) - 8.0) * scale).collect())
+        };
+        Some(floats())
+    }
+
     /// The values of a tensor of this shape as floats.
     pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, EncoderError> {
+        if let Some(values) = self.int4(name, shape) {
+            return values;
+        }
         let view = self.view(name, shape)?;
         let bytes = view.data();
         let values: Vec<f32> = match view.dtype() {
@@ -110,10 +135,10 @@ impl<'a> Weights<'a> {
     /// A matrix as 8-bit rows: as stored, or rounded.
     #[cfg(feature = "int8")]
     pub(crate) fn int8(&self, name: &str, shape: [usize; 2]) -> Result<Int8Matrix, EncoderError> {
-        let view = self.view(name, &shape)?;
-        if view.dtype() != Dtype::I8 {
+        let stored = self.view(name, &shape).ok().filter(|view| view.dtype() == Dtype::I8);
+        let Some(view) = stored else {
             return Ok(Int8Matrix::quantise(&self.values(name, &shape)?, shape[1]));
-        }
+        };
         let scales = self.values(&format!("{name}{SCALE}"), &shape[..1])?;
         Ok(Int8Matrix { values: view.data().iter().map(|b| b.cast_signed()).collect(), scales })
     }
@@ -262,13 +287,37 @@ impl Writer {
                 let bytes = values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
                 self.push(name, Dtype::F16, &shape, bytes);
             }
-            Precision::Int8 => {
+            Precision::Int8 | Precision::Int4Words => {
                 let matrix = Int8Matrix::quantise(values, shape[1]);
                 let bytes = matrix.values.iter().map(|v| v.cast_unsigned()).collect();
                 self.push(name, Dtype::I8, &shape, bytes);
                 self.vector(&format!("{name}{SCALE}"), &matrix.scales);
             }
         }
+    }
+
+    /// Rows in 4 bits: -7 to 7 times the scale of the group, whose largest entry becomes 7.
+    fn int4(&mut self, name: &str, [rows, width]: [usize; 2], values: &[f32]) {
+        let (mut packed, mut scales) = (Vec::with_capacity(values.len() / 2), Vec::new());
+        for group in values.chunks(GROUP) {
+            let largest = group.iter().fold(0f32, |most, v| most.max(v.abs()));
+            let scale = f16::from_f32(if largest > 0.0 { largest / 7.0 } else { 1.0 });
+            scales.extend(scale.to_le_bytes());
+            let nibble = |v: f32| ((v / scale.to_f32()).round().clamp(-7.0, 7.0) + 8.0) as u8;
+            packed.extend(group.chunks(2).map(|two| nibble(two[0]) | nibble(two[1]) << 4));
+        }
+        self.push(&format!("{name}{INT4}"), Dtype::U8, &[rows, width / 2], packed);
+        self.push(&format!("{name}{SCALE}"), Dtype::F16, &[rows, width / GROUP], scales);
+    }
+
+    fn words(&mut self, name: &str, table: &Embedding) -> Result<(), EncoderError> {
+        let shape = table.weight.val().dims();
+        if self.precision != Precision::Int4Words || !shape[1].is_multiple_of(GROUP) {
+            return self.table(name, table);
+        }
+        let values = host(name, table.weight.val())?;
+        self.int4(name, shape, &values);
+        Ok(())
     }
 
     fn table(&mut self, name: &str, table: &Embedding) -> Result<(), EncoderError> {
@@ -308,7 +357,7 @@ pub(crate) fn to_bytes(
     precision: Precision,
 ) -> Result<Vec<u8>, EncoderError> {
     let mut writer = Writer { precision, tensors: Vec::new() };
-    writer.table("embeddings.word_embeddings.weight", &bert.words)?;
+    writer.words("embeddings.word_embeddings.weight", &bert.words)?;
     writer.table("embeddings.position_embeddings.weight", &bert.positions)?;
     let (types, hidden) = (config.shape.token_types, config.shape.hidden);
     writer.matrix("embeddings.token_type_embeddings.weight", [types, hidden], &vec![0.0; types * hidden]);

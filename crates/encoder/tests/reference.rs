@@ -146,6 +146,20 @@ fn a_written_encoder_reads_back() {
 }
 
 #[test]
+fn four_bit_words_are_a_third_of_the_size_and_close() {
+    let Some(files) = minilm() else { return };
+    let full = on(&files, Backend::Flex);
+    let small = full.to_files(Precision::Int4Words).unwrap().unwrap();
+    assert!(small.weights.len() * 4 < files.weights.len(), "{}", small.weights.len());
+    let again = on(&small, Backend::Flex);
+    let ids = ids(64, 30_522);
+    let cosine = cosine(&again.embed(&ids), &full.embed(&ids));
+    assert!(cosine > 0.98, "cosine {cosine}");
+    let twice = again.to_files(Precision::Int4Words).unwrap().unwrap();
+    assert_eq!(on(&twice, Backend::Flex).embed(&ids), again.embed(&ids), "rounded once, not further");
+}
+
+#[test]
 fn fewer_layers_are_the_first_of_them() {
     let device = Backend::Flex.device().unwrap();
     let cut = EncoderOptions { layers: Some(1), ..EncoderOptions::default() };

@@ -1,18 +1,21 @@
 //! `training cross-validate`: every row scored by a classifier that never saw its fold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
+use calibration::{Calibrator, Method, Sample};
 use clap::Args;
 use corpus::Example;
 use encoder::{Encoder, EngineKind};
 use evaluation::bootstrap::percentile_interval;
-use evaluation::{auroc, routing};
+use evaluation::{auroc, ece_equal_mass, routing};
 use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use types::ModelPair;
+use types::{ModelPair, Score};
 
 use super::fetch_encoder::EncoderArgs;
 use super::fit::TuningArgs;
@@ -40,6 +43,13 @@ pub struct CrossValidateArgs {
     /// Fit a classifier for each value of `--by` instead of one for all.
     #[arg(long, requires = "by")]
     separately: bool,
+    /// Hold out whole values of this slice key (such as category), ten groups of them: how it does on subjects it
+    /// has never seen.
+    #[arg(long, value_name = "KEY")]
+    unseen: Option<String>,
+    /// Fit on this many rows at most, drawn by the seed: a point of the learning curve.
+    #[arg(long, value_name = "ROWS")]
+    labels: Option<usize>,
     /// Score by the deep tier: this encoder's vectors beside the fast tier's features.
     #[arg(long, value_name = "PATH")]
     encoder: Option<PathBuf>,
@@ -84,9 +94,28 @@ impl CrossValidateArgs {
     }
 
     fn slice_values(&self, examples: &[Example]) -> BTreeSet<String> {
-        let Some(key) = &self.by else { return BTreeSet::new() };
-        let prefix = format!("{key}:");
-        examples.iter().flat_map(|e| &e.slices).filter(|s| s.starts_with(&prefix)).cloned().collect()
+        self.by.as_ref().map(|key| values_of(key, examples)).unwrap_or_default()
+    }
+
+    /// The folds the data prescribes, or by group where it prescribes none, or of whole values of a slice key.
+    fn held_out_folds(&self, examples: &[Example], seed: u64) -> Vec<Vec<usize>> {
+        let all: Vec<usize> = (0..examples.len()).collect();
+        let Some(key) = &self.unseen else {
+            return corpus::given_folds(examples).map_or_else(
+                || corpus::folds_by_group(&all, examples, self.folds, seed),
+                |given| given.into_values().collect(),
+            );
+        };
+        let mut values: Vec<String> = values_of(key, examples).into_iter().collect();
+        values.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        let mut folds = vec![Vec::new(); self.folds.clamp(2, values.len().max(2))];
+        for row in all {
+            if let Some(at) = values.iter().position(|value| examples[row].has_slice(value)) {
+                let fold = at % folds.len();
+                folds[fold].push(row);
+            }
+        }
+        folds
     }
 
     fn out_of_fold(
@@ -112,14 +141,17 @@ impl CrossValidateArgs {
         let device = self.tuning.backend().device()?;
         let mut scores = vec![f64::NAN; examples.len()];
         let all: Vec<usize> = (0..examples.len()).collect();
-        let folds = corpus::given_folds(examples).map_or_else(
-            || corpus::folds_by_group(&all, examples, self.folds, config.seed),
-            |given| given.into_values().collect(),
-        );
+        let folds = self.held_out_folds(examples, config.seed);
         for (i, fold) in folds.iter().enumerate() {
             let held: BTreeSet<usize> = fold.iter().copied().collect();
             let rest: Vec<usize> = all.iter().copied().filter(|r| !held.contains(r)).collect();
             // One twentieth of the other folds, by group, decides when to stop.
+            let mut rest = rest;
+            if let Some(labels) = self.labels {
+                rest.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed ^ (i as u64) << 32));
+                rest.truncate(labels);
+                rest.sort_unstable();
+            }
             let mut parts = corpus::folds_by_group(&rest, examples, 20, config.seed);
             let dev = parts.pop().context("no rows to stop on")?;
             let fit_rows: Vec<usize> = parts.into_iter().flatten().collect();
@@ -142,12 +174,40 @@ impl CrossValidateArgs {
                     }
                     None => classifier.read(&examples[*row].query, &mut scratch),
                 }
-                scores[*row] = classifier.win_score(&scratch, pair).map_or(f64::NAN, types::Score::logit);
+                scores[*row] = classifier.win_score(&scratch, pair).map_or(f64::NAN, Score::logit);
             }
             say(&format!("fold {} of {}: best epoch {}", i + 1, folds.len(), report.best_epoch));
         }
         Ok(scores)
     }
+}
+
+/// The values of a slice key that occur, as whole tags.
+fn values_of(key: &str, examples: &[Example]) -> BTreeSet<String> {
+    let prefix = format!("{key}:");
+    examples.iter().flat_map(|e| &e.slices).filter(|s| s.starts_with(&prefix)).cloned().collect()
+}
+
+/// ECE of scores calibrated by maps that did not see the row's fold, `None` where they cannot be calibrated.
+fn calibration_error(scores: &[f64], labels: &[bool], groups: &[&str]) -> Option<f64> {
+    const FOLDS: u64 = 5;
+    let fold = |group: &str| {
+        let mut hasher = DefaultHasher::new();
+        group.hash(&mut hasher);
+        hasher.finish() % FOLDS
+    };
+    let folds: Vec<u64> = groups.iter().map(|group| fold(group)).collect();
+    let scores = scores.iter().map(|s| Score::new(*s).ok()).collect::<Option<Vec<_>>>()?;
+    let mut probabilities = vec![0.0; scores.len()];
+    for held in 0..FOLDS {
+        let others: Vec<usize> = (0..scores.len()).filter(|i| folds[*i] != held).collect();
+        let (s, y): (Vec<Score>, Vec<bool>) = others.iter().map(|i| (scores[*i], labels[*i])).unzip();
+        let map = Calibrator::fit(&Sample::new(&s, &y, None).ok()?, Method::Beta).ok()?.calibrator;
+        for i in (0..scores.len()).filter(|i| folds[*i] == held) {
+            probabilities[i] = map.apply(scores[i], 0.0).win_probability.get();
+        }
+    }
+    ece_equal_mass(&probabilities, labels, 10).ok()
 }
 
 fn report(
@@ -189,12 +249,14 @@ fn report(
         let interval = percentile_interval(&groups, resampled, 400, 0.95, &mut rng);
         let shown = |v: Option<f64>| v.map_or("no gap to recover".to_owned(), |v| format!("{v:.4}"));
         let bounds = interval.map_or(String::new(), |i| format!(" [{:.4}, {:.4}]", i.lower, i.upper));
+        let error = calibration_error(&pick(rows), &labels, &groups);
         say(&format!(
-            "{name:<14} {scorer:<14} n {:>6}  APGR {}{bounds}  RouteLLM's APGR {}  AUROC {}",
+            "{name:<14} {scorer:<14} n {:>6}  APGR {}{bounds}  RouteLLM's APGR {}  AUROC {}  ECE {}",
             rows.len(),
             shown(apgr(rows)),
             shown(routellm),
-            shown(auroc(&pick(rows), &labels).ok())
+            shown(auroc(&pick(rows), &labels).ok()),
+            error.map_or("–".to_owned(), |e| format!("{e:.4}"))
         ));
     }
 }

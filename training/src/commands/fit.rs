@@ -40,7 +40,7 @@ pub struct FitArgs {
     #[command(flatten)]
     options: EncoderArgs,
     /// The share of queries whose deep probability the band around the fast one holds, 0 to 1: what lies outside is
-    /// not encoded. Without it, the least that keeps nine tenths of what the deep tier gains.
+    /// not encoded. Without it, the least that keeps half of what the deep tier gains.
     #[arg(long, value_name = "SHARE", requires = "encoder", value_parser = coverage)]
     coverage: Option<f64>,
     /// Calibrate also on cross-fitted scores: auto, off, or a number of folds.
@@ -264,7 +264,7 @@ impl FitArgs {
         let source = encoder_source::sha256(&checkpoint.weights);
         let device = Backend::Flex.device()?;
         let encoder = Encoder::read(&checkpoint, &self.options.options(), &EngineKind::Burn(device))?;
-        let files = encoder.to_files(Precision::Int8)?.context("the reference engine has files")?;
+        let files = encoder.to_files(Precision::Int4Words)?.context("the reference engine has files")?;
         Ok(DeepPlan { files, source, coverage: self.coverage })
     }
 

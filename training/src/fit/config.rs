@@ -60,7 +60,7 @@ impl Default for FitConfig {
             l2_wide: 6e-5,
             l2_linear: 1e-3,
             ridge_wide: 10.0,
-            ridge_surface: 3e3,
+            ridge_surface: 3e4,
             ridge_embedded: 1e4,
             success_weight: 0.1,
             warm_up: 0.1,
