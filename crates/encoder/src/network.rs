@@ -83,7 +83,7 @@ impl Bert {
     /// Vectors of the tokens, `[n, t, hidden]`.
     fn tokens(&self, ids: &Ids, heads: usize) -> Tensor<3> {
         let [n, t] = ids.ids.dims();
-        let positions = self.positions.weight.val().slice([0..t]).unsqueeze::<3>();
+        let positions = self.positions.weight.val().slice(0..t).unsqueeze::<3>();
         let mut x = self.norm.forward(self.words.forward(ids.ids.clone()) + positions);
         // Added to the scores: nothing attends to padding.
         let bias = ids.mask.clone().map(|mask| ((mask - 1.0) * 1e9).reshape([n, 1, 1, t]));

@@ -1,5 +1,6 @@
 //! The encoder against vectors computed by ONNX Runtime (`reference/onnx_bert.py`): a small checkpoint of
 //! random weights always, MiniLM where it was fetched.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,6 @@
 //! What a caller may ask about the loaded artifact.
 
-use artifact::{Artifact, OperatingPoint};
+use artifact::{Artifact, DeepTier, OperatingPoint};
 use policy::RandomisedThreshold;
 use types::{BackendIdentity, ModelName, ModelPair, ProbabilityError, Threshold};
 
@@ -88,7 +88,7 @@ impl ArtifactInfo {
             warnings: warnings(artifact, options)?,
             simulated: manifest.simulated,
             created: manifest.created.clone(),
-            deep_pairs: deep.flat_map(|tier| tier.pairs()).map(|p| p.calibrator.pair.clone()).collect(),
+            deep_pairs: deep.flat_map(DeepTier::pairs).map(|p| p.calibrator.pair.clone()).collect(),
         })
     }
 
