@@ -9,7 +9,7 @@ pub(crate) struct Args {
     /// Leave out the Python and Node callers.
     #[arg(long)]
     no_clients: bool,
-    /// Leave out training on wgpu (Vulkan; Mesa's software driver will do).
+    /// Leave out training and encoding on wgpu (Vulkan; Mesa's software driver will do).
     #[arg(long)]
     no_gpu: bool,
 }
@@ -29,14 +29,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     run_shown(&mut tests, "cargo test --release --workspace")?;
     // The dev profile: an optimised wgpu takes five times as long to build as these tests run.
-    let backends =
-        |features| ["cargo", "test", "-p", "training", "--features", features, "--test", "backends"];
+    let backends = |features| {
+        let packages = ["cargo", "test", "-p", "training", "-p", "encoder", "--features", features];
+        [&packages[..], &["--test", "backends", "--test", "reference"]].concat()
+    };
     if args.no_gpu {
-        left_out.push("training on wgpu (--no-gpu)");
-        step(&backends("ndarray"))?;
+        left_out.push("training and encoding on wgpu (--no-gpu)");
+        step(&backends("training/ndarray"))?;
     } else {
         step(&["bash", "scripts/vulkan-deps"])?;
-        step(&backends("ndarray,wgpu"))?;
+        step(&backends("training/ndarray,training/wgpu"))?;
     }
     for what in &left_out {
         tell(&format!("left out: {what}"));
