@@ -73,7 +73,8 @@ fn both_tiers_are_trained_selected_on_and_calibrated_again() {
 
     // Other rows: thresholds and maps of both tiers follow them.
     let rows = ["--starter-rows", "1500", "--starter-seed", "5"];
-    let threshold = [&["threshold", "-a", "model", "--strong-call-rate", "0.3", "--name", "third"], &rows[..]];
+    let threshold =
+        [&["threshold", "-a", "model", "--strong-call-rate", "0.3", "--name", "third"], &rows[..]];
     let said = stdout(&training(&threshold.concat(), folder.path()));
     assert!(said.contains("third"), "{said}");
     let said = stdout(&training(&[&["calibrate", "-a", "model"], &rows[..]].concat(), folder.path()));
