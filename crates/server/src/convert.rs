@@ -53,8 +53,8 @@ impl Source {
 const DEFAULT_POINT: &str = "default";
 
 /// What is to be known of an answer after the encoder's device was lost.
-const DEVICE_LOST: &str =
-    "the encoder's device was lost: the deep tier runs on the CPU until the server is restarted";
+pub(crate) const DEVICE_LOST: &str = "the encoder's device was lost: until the server is restarted the deep tier runs \
+                                      on the CPU, or not at all";
 
 pub(crate) fn asked(request: v1::RouteRequest, info: &ArtifactInfo) -> Result<Asked, RequestError> {
     let tier = tier_wish(request.tier)?;

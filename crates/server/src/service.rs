@@ -67,6 +67,7 @@ impl Service {
             Begun::Waiting(waiting) => self.router.finish(&asked.ask(&request_id), waiting).await,
         };
         let time_us = start.elapsed().as_secs_f64() * 1e6;
+        let device_lost = routed.device_lost;
         let response = convert::response(routed, &asked.source, self.router.info(), request_id, time_us);
         tracing::info!(
             decision_id = response.decision_id,
@@ -82,6 +83,9 @@ impl Service {
             time_us,
             "decided"
         );
+        if device_lost {
+            tracing::warn!(decision_id = response.decision_id, "{}", convert::DEVICE_LOST);
+        }
         if self.limits.log_prompts {
             tracing::info!(decision_id = response.decision_id, query = ?asked.query, "query");
         }
