@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn the_least_coverage_that_keeps_the_gain_is_chosen() {
         let curve = [choice(0.0, 0.60), choice(0.3, 0.68), choice(0.6, 0.695), choice(1.0, 0.70)];
-        assert_eq!(choose(&curve), 0.6);
+        assert_eq!(choose(&curve), 0.3);
         assert_eq!(
             choose(&[choice(0.0, 0.6), choice(1.0, 0.59)]),
             0.0,
