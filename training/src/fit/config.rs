@@ -59,7 +59,7 @@ impl Default for FitConfig {
             weight_decay: 1e-2,
             l2_wide: 6e-5,
             l2_linear: 1e-3,
-            ridge_wide: 10.0,
+            ridge_wide: 20.0,
             ridge_surface: 3e3,
             ridge_embedded: 1e4,
             success_weight: 0.1,
