@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use artifact::{CalibrationRecord, DataSummary, DeepDraft, Draft, Manifest, Metrics, PairCalibrator, Splits};
+use artifact::{
+    CalibrationRecord, DataSummary, DeepDraft, Draft, Manifest, Metrics, OperatingPoint, PairCalibrator,
+    Splits,
+};
 use classifier::{Backend, Classifier, NetworkConfig};
 use corpus::{Example, Fractions, Split};
 use policy::Objective;
@@ -182,6 +185,30 @@ impl Trained {
     }
 }
 
+/// The default operating point of each pair, selected on the calibrate rows.
+fn default_points(
+    trained: &Trained,
+    examples: &[Example],
+    plan: &Plan,
+    fingerprint: &str,
+) -> Result<BTreeMap<String, OperatingPoint>> {
+    let mut defaults = BTreeMap::new();
+    for calibrator in &trained.calibrators {
+        let rows = Rows::new(trained.tiers(), calibrator, examples, &trained.split.calibrate);
+        let origin = Origin {
+            data: fingerprint.to_owned(),
+            split: "calibrate".to_owned(),
+            high_stakes: &plan.high_stakes,
+            cost: None,
+            seed: plan.fit.seed,
+        };
+        let point = operating_point(&rows, &Objective::StrongCallRate(DEFAULT_STRONG_CALL_RATE), &origin)
+            .with_context(|| format!("the default threshold of {}", calibrator.pair))?;
+        defaults.insert(calibrator.pair.to_string(), point);
+    }
+    Ok(defaults)
+}
+
 /// Measures what was trained and writes it as an artifact.
 ///
 /// # Errors
@@ -202,20 +229,7 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
         measured.push(rows);
     }
     let fingerprint = corpus::fingerprint(examples);
-    let mut defaults = BTreeMap::new();
-    for calibrator in &trained.calibrators {
-        let rows = Rows::new(trained.tiers(), calibrator, examples, &split.calibrate);
-        let origin = Origin {
-            data: fingerprint.clone(),
-            split: "calibrate".to_owned(),
-            high_stakes: &plan.high_stakes,
-            cost: None,
-            seed: plan.fit.seed,
-        };
-        let point = operating_point(&rows, &Objective::StrongCallRate(DEFAULT_STRONG_CALL_RATE), &origin)
-            .with_context(|| format!("the default threshold of {}", calibrator.pair))?;
-        defaults.insert(calibrator.pair.to_string(), point);
-    }
+    let defaults = default_points(trained, examples, plan, &fingerprint)?;
     let zero_shot = match benchmark {
         Some(Benchmark { name, examples, pair }) => {
             let scored_as = trained.calibrators.first().context("no pair is calibrated")?;

@@ -25,7 +25,13 @@ fn data(rows: usize, network: &NetworkConfig) -> (Vec<Example>, Split, Prepared)
     let fractions = Fractions { fit: 0.65, dev: 0.05, calibrate: 0.15, test: 0.15 };
     let split = corpus::split_by_group(&examples, fractions, 7);
     let pairs = starter_pairs().unwrap();
-    let prepared = Prepared::new(&examples, &models_of(&pairs), &pairs, &network.features, 0.0);
+    let prepared = Prepared::new(
+        &examples,
+        &models_of(&pairs),
+        &pairs,
+        &network.features,
+        FitConfig::default().tie_value,
+    );
     (examples, split, prepared)
 }
 

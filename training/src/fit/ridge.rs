@@ -191,8 +191,8 @@ mod tests {
         for pairs in [vec![(1, 0)], vec![(2, 0), (2, 1)], vec![(1, 0), (2, 1), (4, 3)]] {
             let axes = axes_of_pairs(&pairs, 5);
             for (p, (strong, weak)) in pairs.iter().enumerate() {
-                for q in 0..pairs.len() {
-                    let read = axes[*strong][q] - axes[*weak][q];
+                for (q, (high, low)) in axes[*strong].iter().zip(&axes[*weak]).enumerate() {
+                    let read = high - low;
                     let expected = f64::from(u8::from(p == q));
                     assert!((read - expected).abs() < 1e-6, "{pairs:?}: pair {p} reads {read} of axis {q}");
                 }
