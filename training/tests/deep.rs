@@ -9,6 +9,10 @@ use std::process::{Command, Output};
 
 use artifact::Artifact;
 use classifier::Backend;
+use corpus::starter;
+use encoder::{Encoder, EncoderOptions, EngineKind, encoder_text};
+use policy::goes_strong;
+use types::Threshold;
 use zip::write::SimpleFileOptions;
 
 fn training(args: &[&str], folder: &Path) -> Output {
@@ -86,4 +90,39 @@ fn both_tiers_are_trained_selected_on_and_calibrated_again() {
     assert_eq!((of(&first).stack, of(&first).band), (of(&again).stack, of(&again).band));
     assert_eq!(first.deep().unwrap().files(), again.deep().unwrap().files());
     assert_ne!(first.binding(pair), again.binding(pair));
+}
+
+/// The 8-bit engine may differ from the reference by rounding, not in what is decided.
+#[test]
+fn eight_bits_decide_as_the_reference_does() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/default");
+    let artifact = Artifact::load(&folder, Backend::Flex).unwrap();
+    let tier = artifact.deep().unwrap();
+    let burn = EngineKind::Burn(Backend::Flex.device().unwrap());
+    let reference = Encoder::read(tier.files(), &EncoderOptions::default(), &burn).unwrap();
+    if tier.encoder().describe() == reference.describe() {
+        eprintln!("left out: this processor has no 8-bit engine, the reference serves");
+        return;
+    }
+    let pair = &tier.pairs()[0];
+    let of_pair = &pair.calibrator.pair;
+    let fast_map = artifact.calibrators().iter().find(|c| c.pair == *of_pair).unwrap();
+    let point = &artifact.manifest().operating_points["default"][&of_pair.to_string()];
+    let threshold = Threshold::new(point.high).unwrap();
+    let (mut fast, mut deep) = (artifact.classifier().scratch(), tier.classifier().scratch());
+    let examples = starter::generate(600, 3);
+    let mut same = 0;
+    for example in &examples {
+        artifact.classifier().read(&example.query, &mut fast);
+        let score = artifact.classifier().win_score(&fast, of_pair).unwrap();
+        let of_fast = fast_map.calibrator.apply(score, 0.0).win_probability;
+        let mut decide = |vector: &[f32]| {
+            tier.read(&example.query, vector, &mut deep);
+            let p = tier.calibrated(pair, score, &deep, []).unwrap().win_probability;
+            goes_strong(pair.held(of_fast, p), threshold)
+        };
+        let ids = reference.tokens().ids(&encoder_text(&example.query)).unwrap();
+        same += usize::from(decide(&tier.vector(&example.query).unwrap()) == decide(&reference.embed(&ids)));
+    }
+    assert!(same * 1_000 >= 995 * examples.len(), "{same} of {} decided alike", examples.len());
 }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
+use artifact::read_encoder;
 use calibration::{Calibrator, Method, Sample};
 use clap::Args;
 use corpus::Example;
-use encoder::{Encoder, EngineKind};
 use evaluation::bootstrap::percentile_interval;
 use evaluation::{auroc, ece_equal_mass, routing};
 use rand::SeedableRng;
@@ -130,11 +130,8 @@ impl CrossValidateArgs {
         let mut prepared =
             Prepared::new(examples, &models_of(pairs), pairs, &network.features, config.tie_value);
         if let Some(path) = &self.encoder {
-            let encoder = Encoder::read(
-                &encoder_source::read(path, None)?,
-                &self.options.options(),
-                &EngineKind::Int8,
-            )?;
+            let files = encoder_source::read(path, None)?;
+            let encoder = read_encoder(&files, &self.options.options(), self.tuning.backend())?;
             network.embedding = encoder.width();
             prepared.embeddings = Some(embed(&encoder, examples)?);
         }
