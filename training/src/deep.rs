@@ -55,7 +55,7 @@ pub struct TrainedDeep {
 /// When the tokenizer fails on a text.
 pub fn embed(encoder: &Encoder, examples: &[Example]) -> Result<Vec<Vec<f32>>, EncoderError> {
     let texts: Vec<String> = examples.iter().map(|e| encoder_text(&e.query)).collect();
-    encoder.embed_texts(&texts, &|_| {})
+    encoder.embed_texts(&texts)
 }
 
 /// Fits the deep tier on the rows the fast tier was fitted on, and stacks and calibrates both on `fast`: the fast

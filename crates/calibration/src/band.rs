@@ -29,8 +29,8 @@ impl Band {
     }
 
     /// The narrowest band on the rows' own terms that holds the other tier's probability of a further row like
-    /// these with probability at least `coverage`, in [0, 1): half of what may be missed on each side. Where so
-    /// few rows cannot promise that, their extremes.
+    /// these with probability at least `coverage`, in [0, 1]: half of what may be missed on each side. Where the
+    /// rows are too few to promise that, and at 1, their extremes; at 0 [`Band::NONE`].
     pub fn fit(fast: &[WinProbability], deep: &[WinProbability], coverage: f64) -> Self {
         let mut gaps: Vec<f64> = fast.iter().zip(deep).map(|(f, d)| at(*d) - at(*f)).collect();
         gaps.sort_by(f64::total_cmp);
@@ -62,9 +62,7 @@ impl Band {
         let most = if ends.1 > p { ends.1 } else { p };
         ProbabilityInterval::ordered(least, most)
     }
-}
 
-impl Band {
     /// The other tier's probability, held within the band around this one.
     pub fn hold(self, p: WinProbability, other: WinProbability) -> WinProbability {
         let around = self.around(p);

@@ -1,12 +1,11 @@
 //! Weights as safetensors bytes and back. Names and shapes are checked one by one:
 //! a file that lacks, adds or reshapes a tensor is refused with the tensor's name.
 
-use std::borrow::Cow;
-
 use burn::module::Param;
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use features::SURFACE_LEN;
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use thiserror::Error;
 
 use crate::{Abilities, Classifier, Network, NetworkConfig, NgramTable};
@@ -53,21 +52,6 @@ struct Plain {
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
-}
-
-impl View for &Plain {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
 }
 
 fn plain(shape: Vec<usize>, values: &[f32]) -> Plain {
@@ -129,7 +113,14 @@ pub(crate) fn to_bytes(
     let bytes = ngrams.hashes().iter().flat_map(|h| h.to_le_bytes()).collect();
     all.push(("ngrams.hashes", Plain { dtype: Dtype::U64, shape: vec![ngrams.len()], bytes }));
     all.sort_by_key(|(name, _)| *name);
-    safetensors::serialize(all.iter().map(|(name, tensor)| (*name, tensor)), None)
+    let views: Result<Vec<_>, SafeTensorError> = all
+        .iter()
+        .map(|(name, tensor)| {
+            Ok((*name, TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)?))
+        })
+        .collect();
+    views
+        .and_then(|views| safetensors::serialize(views, None))
         .map_err(|e| WeightsError::Format(e.to_string()))
 }
 

@@ -13,22 +13,17 @@ pub fn on_this_thread<R>(work: impl FnOnce() -> R) -> R {
 }
 
 impl Encoder {
-    /// The vectors of texts in their order, on every core. `done` is told how many are ready.
+    /// The vectors of texts in their order, on every core.
     ///
     /// # Errors
     /// When the tokenizer fails on a text.
-    pub fn embed_texts(
-        &self,
-        texts: &[String],
-        done: &(dyn Fn(usize) + Sync),
-    ) -> Result<Vec<Vec<f32>>, EncoderError> {
+    pub fn embed_texts(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EncoderError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let parts = texts.chunks(texts.len().div_ceil(cores).max(1));
         let embed = |part: &[String]| {
             let mut vectors = Vec::with_capacity(part.len());
             for text in part {
                 vectors.push(self.embed(&self.tokens().ids(text)?));
-                done(1);
             }
             Ok(vectors)
         };

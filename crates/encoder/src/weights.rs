@@ -2,13 +2,12 @@
 //! with a scale per row (`NAME` as I8 beside `NAME.scale`), and the table of words 4-bit with a scale per group of
 //! 32 (`NAME.int4`, two to a byte, beside `NAME.scale`): most of a small encoder is that table.
 
-use std::borrow::Cow;
-
 use burn::module::Param;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Shape as BurnShape, Tensor, TensorData};
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::network::Block;
 use crate::{Bert, EncoderConfig, EncoderError, Pooling};
@@ -246,21 +245,6 @@ struct Plain {
     bytes: Vec<u8>,
 }
 
-impl View for &Plain {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
 /// Collects the tensors of a file in one precision.
 struct Writer {
     precision: Precision,
@@ -377,6 +361,12 @@ pub(crate) fn to_bytes(
         writer.vector(POOLING_QUERY, &host(POOLING_QUERY, query.val())?);
     }
     writer.tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    safetensors::serialize(writer.tensors.iter().map(|t| (t.name.clone(), t)), None)
+    let views: Result<Vec<_>, SafeTensorError> = writer
+        .tensors
+        .iter()
+        .map(|t| Ok((t.name.as_str(), TensorView::new(t.dtype, t.shape.clone(), &t.bytes)?)))
+        .collect();
+    views
+        .and_then(|views| safetensors::serialize(views, None))
         .map_err(|e| EncoderError::Weights(e.to_string()))
 }
