@@ -279,24 +279,45 @@ fn tiers_section(text: &mut String, deep: &DeepRecord) {
 fn zero_shot_section(text: &mut String, first: &ZeroShotMetrics, manifest: &Manifest) {
     let _ = writeln!(
         text,
-        "## Zero-shot: {}\n\nOther models, other data: rows ranked by the probability for {}. Random is 0.5.\n\n\
-         | data | rows | figure | classifier | prompt length |\n|---|---|---|---|---|",
+        "## Zero-shot: {}\n\nOther models, other data: rows ranked by the general axis (what separates stronger from \
+         weaker models in general; `training fit --prior` starts at it), and by the probability for {}. Random is \
+         0.5.\n\n| data | rows | figure | general axis | classifier | prompt length |\n|---|---|---|---|---|---|",
         first.metrics.pair,
         manifest.metrics.pairs.first().map_or("the default pair", |pair| &pair.pair)
     );
     for row in &manifest.metrics.zero_shot {
-        for (key, name) in [("auroc", "AUROC"), ("apgr", "APGR (full sweep)")] {
-            let cell = |scorer: &str| {
-                row.metrics.scorers.get(scorer).and_then(|f| f.get(key)).map_or("–".into(), shown)
-            };
-            let (own, length) = (cell("classifier"), cell("prompt_length"));
-            let _ = writeln!(text, "| {} | {} | {name} | {own} | {length} |", row.data, row.metrics.rows);
+        let figure = |scorer: &str, key: &str| row.metrics.scorers.get(scorer).and_then(|f| f.get(key));
+        let figures = [
+            ("auroc", "AUROC"),
+            ("apgr", "APGR (full sweep)"),
+            ("apgr_over_length", "APGR over that of prompt length, paired"),
+        ];
+        for (key, name) in figures {
+            let cell = |scorer: &str| figure(scorer, key).map_or("–".into(), shown);
+            let cells = ["general", "classifier", "prompt_length"].map(cell).join(" | ");
+            let _ = writeln!(text, "| {} | {} | {name} | {cells} |", row.data, row.metrics.rows);
         }
     }
     for row in &manifest.metrics.zero_shot {
-        let _ = writeln!(text, "\n{}: {}", row.data, verdict(&row.metrics));
+        let best = if row.metrics.scorers.contains_key("general") { "general" } else { "classifier" };
+        let over = row.metrics.scorers.get(best).and_then(|f| f.get("apgr_over_length"));
+        let _ = writeln!(text, "\n{}: {}", row.data, over_length(best, over));
     }
     text.push('\n');
+}
+
+/// Says plainly whether a scorer beats prompt length on data of strangers.
+fn over_length(scorer: &str, over: Option<&Interval>) -> String {
+    match over {
+        Some(over) if over.lower > 0.0 => {
+            format!("the {scorer} ranking beats prompt length; the paired interval lies above zero.")
+        }
+        Some(over) if over.value > 0.0 => format!(
+            "the {scorer} ranking lies above prompt length, but the paired interval holds zero: on other rows it may not."
+        ),
+        Some(_) => format!("**prompt length alone ranks as well as the {scorer} ranking.**"),
+        None => "there is no gap to recover on these rows.".to_owned(),
+    }
 }
 
 fn shown(figure: &Interval) -> String {

@@ -17,6 +17,7 @@ pub mod prices;
 pub mod report;
 pub mod tiers;
 pub mod workload;
+pub mod zero_shot;
 
 pub use classifier::NetworkConfig;
 

@@ -1,13 +1,13 @@
 //! What a classifier is worth on rows nothing was fitted on, beside what costs nothing:
 //! the base rate and the length of the prompt.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use artifact::{Interval, PairCalibrator, PairMetrics, ZeroShotMetrics};
+use artifact::{Interval, PairCalibrator, PairMetrics};
 use calibration::PlattScaling;
 use corpus::Example;
 use evaluation::bootstrap::percentile_interval;
-use evaluation::{Summary, SummaryConfig, auroc, mean_absolute_error, routing};
+use evaluation::{Summary, SummaryConfig, mean_absolute_error, routing};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use types::{ModelPair, Query, Score};
@@ -143,45 +143,9 @@ impl Measured {
     }
 }
 
-/// AUROC and, where both outcomes of every row are known, APGR of scores that need not be
-/// probabilities, with bootstrap intervals by group.
-///
-/// # Errors
-/// When the rows hold one outcome only.
-pub fn ranking(
-    scores: &[f64],
-    examples: &[&Example],
-    pair: &ModelPair,
-    seed: u64,
-) -> Result<BTreeMap<String, Interval>, evaluation::EvaluationError> {
-    let labels: Vec<bool> = examples.iter().map(|e| label(e, pair).unwrap_or(false)).collect();
-    let groups: Vec<&str> = examples.iter().map(|e| e.group.as_deref().unwrap_or(&e.id)).collect();
-    let outcome = |e: &Example, m| e.evidence.outcomes.get(m).copied();
-    let quality: Option<Vec<(f64, f64)>> =
-        examples.iter().map(|e| Some((outcome(e, pair.weak())?, outcome(e, pair.strong())?))).collect();
-    let pick = |rows: &[usize]| rows.iter().map(|r| scores[*r]).collect::<Vec<_>>();
-    let ranked =
-        |rows: &[usize]| auroc(&pick(rows), &rows.iter().map(|r| labels[*r]).collect::<Vec<_>>()).ok();
-    let recovered = |rows: &[usize]| {
-        let (weak, strong): (Vec<f64>, Vec<f64>) = rows
-            .iter()
-            .map(|r| quality.as_ref().map(|q| q[*r]))
-            .collect::<Option<Vec<_>>>()?
-            .into_iter()
-            .unzip();
-        Some(routing::full_sweep(&pick(rows), &weak, &strong).ok()?.apgr())
-    };
-    auroc(scores, &labels)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut figures = BTreeMap::new();
-    figures.extend(estimate(&groups, ranked, &mut rng)?.map(|f| ("auroc".to_owned(), f)));
-    figures.extend(estimate(&groups, recovered, &mut rng)?.map(|f| ("apgr".to_owned(), f)));
-    Ok(figures)
-}
-
 /// A figure with its bootstrap interval by group. One that is undefined on the whole sample (no gap
 /// to recover, preferences only) is left out, not made up.
-fn estimate<G: Ord>(
+pub(crate) fn estimate<G: Ord>(
     groups: &[G],
     statistic: impl Fn(&[usize]) -> Option<f64> + Sync,
     rng: &mut ChaCha8Rng,
@@ -190,48 +154,6 @@ fn estimate<G: Ord>(
     let Some(value) = statistic(&all) else { return Ok(None) };
     let interval = percentile_interval(groups, statistic, RESAMPLES, LEVEL, rng)?;
     Ok(Some(Interval { value, lower: interval.lower, upper: interval.upper }))
-}
-
-/// Ranks the outcomes of a pair the classifier does not know by its probability for `scored_as`,
-/// over all rows and by the values of the slice key `task`.
-///
-/// # Errors
-/// When a slice holds one outcome only.
-pub fn zero_shot(
-    tiers: Tiers<'_>,
-    scored_as: &PairCalibrator,
-    data: &str,
-    examples: &[Example],
-    pair: &ModelPair,
-    seed: u64,
-) -> Result<Vec<ZeroShotMetrics>, evaluation::EvaluationError> {
-    let mut scratch = tiers.scratch();
-    let mut score =
-        |e: &Example| tiers.read(e, scored_as, &mut scratch).map_or(f64::NAN, |tiered| tiered.deep.get());
-    let rows: Vec<(&Example, f64)> =
-        examples.iter().filter(|e| label(e, pair).is_some()).map(|e| (e, score(e))).collect();
-    let tasks: BTreeSet<&str> = rows
-        .iter()
-        .flat_map(|(e, _)| &e.slices)
-        .filter(|s| s.starts_with("task:"))
-        .map(String::as_str)
-        .collect();
-    let mut all = Vec::new();
-    for slice in if tasks.is_empty() { BTreeSet::from([""]) } else { tasks } {
-        let (of_slice, scores): (Vec<&Example>, Vec<f64>) =
-            rows.iter().filter(|(e, _)| slice.is_empty() || e.has_slice(slice)).copied().unzip();
-        let lengths: Vec<f64> = of_slice.iter().map(|e| prompt_length(&e.query)).collect();
-        let wins = of_slice.iter().filter(|e| label(e, pair) == Some(true)).count();
-        let scorers = BTreeMap::from([
-            ("classifier".to_owned(), ranking(&scores, &of_slice, pair, seed)?),
-            ("prompt_length".to_owned(), ranking(&lengths, &of_slice, pair, seed)?),
-        ]);
-        let (pair, rows) = (pair.to_string(), of_slice.len());
-        let base_rate = wins as f64 / rows.max(1) as f64;
-        let metrics = PairMetrics { pair, rows, base_rate, scorers };
-        all.push(ZeroShotMetrics { data: format!("{data} {slice}").trim_end().to_owned(), metrics });
-    }
-    Ok(all)
 }
 
 /// Calibrates prompt length as if it were a score, on the same rows as the classifier.

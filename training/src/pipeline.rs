@@ -9,7 +9,7 @@ use artifact::{
     CalibrationRecord, DataSummary, DeepDraft, Draft, Manifest, Metrics, OperatingPoint, PairCalibrator,
     Splits,
 };
-use classifier::{Backend, Classifier, NetworkConfig};
+use classifier::{Backend, Classifier, GeneralAxis, NetworkConfig};
 use corpus::{Example, Fractions, Split};
 use policy::Objective;
 use types::{BackendIdentity, ModelName, ModelPair};
@@ -17,10 +17,11 @@ use types::{BackendIdentity, ModelName, ModelPair};
 use crate::calibrate::{Calibration, CrossFit, Fitting};
 use crate::card::card_files;
 use crate::deep::{DeepPlan, TrainedDeep, fit_deep};
-use crate::fit::{Checkpoints, FitConfig, FitReport, MINIMUM_ROWS, Observer, Prepared, fit};
-use crate::measure::{Measured, length_map, zero_shot};
+use crate::fit::{Checkpoints, FitConfig, FitReport, MINIMUM_ROWS, Observer, Prepared, fit, fit_general};
+use crate::measure::{Measured, length_map};
 use crate::operating_point::{Origin, Rows, operating_point};
 use crate::tiers::Tiers;
+use crate::zero_shot::zero_shot;
 
 /// Share of queries the default operating point sends to strong.
 pub const DEFAULT_STRONG_CALL_RATE: f64 = 0.5;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub deep: Option<DeepPlan>,
     /// How it is fitted.
     pub fit: FitConfig,
+    /// What it starts at, if not at nothing.
+    pub prior: Option<PriorPlan>,
     /// How it is calibrated.
     pub cross_fit: CrossFit,
     /// With which maps.
@@ -61,11 +64,22 @@ pub struct Plan {
     pub command: String,
 }
 
+/// A general axis learned from other data.
+#[derive(Debug, Clone)]
+pub struct PriorPlan {
+    /// The artifact it comes from, with its version.
+    pub artifact: String,
+    /// The axis.
+    pub axis: GeneralAxis,
+}
+
 /// What was trained, before it is written.
 #[derive(Debug)]
 pub struct Trained {
     /// The classifier.
     pub classifier: Classifier,
+    /// The general axis; `None` where no row has scores of two models.
+    pub general: Option<GeneralAxis>,
     /// The deep tier, where there is one.
     pub deep: Option<TrainedDeep>,
     /// How its fit went.
@@ -127,7 +141,9 @@ pub fn train(
     }
     let split = corpus::split_by_group(examples, plan.fractions, plan.fit.seed);
     let models = models_of(&plan.pairs);
-    let prepared = Prepared::new(examples, &models, &plan.pairs, &plan.network.features, plan.fit.tie_value);
+    let mut prepared =
+        Prepared::new(examples, &models, &plan.pairs, &plan.network.features, plan.fit.tie_value);
+    prepared.prior = plan.prior.as_ref().map(|prior| prior.axis.clone());
     let device = plan.backend.device()?;
     let checkpoints = plan.checkpoints.as_deref().map(Checkpoints::new);
     let (classifier, report) = fit(
@@ -175,7 +191,12 @@ pub fn train(
         }
         None => None,
     };
-    Ok(Trained { classifier, deep, report, calibrators, split })
+    let general = match &plan.prior {
+        Some(prior) => Some(prior.axis.clone()),
+        // Of every row: nothing in this artifact reads the axis, and no figure of these rows is made with it.
+        None => fit_general(&prepared, &plan.fit),
+    };
+    Ok(Trained { classifier, general, deep, report, calibrators, split })
 }
 
 impl Trained {
@@ -233,8 +254,15 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
     let zero_shot = match benchmark {
         Some(Benchmark { name, examples, pair }) => {
             let scored_as = trained.calibrators.first().context("no pair is calibrated")?;
-            zero_shot(trained.tiers(), scored_as, name, examples, pair, plan.fit.seed)
-                .with_context(|| format!("measuring zero-shot on {name}"))?
+            zero_shot(
+                (trained.tiers(), trained.general.as_ref()),
+                scored_as,
+                name,
+                examples,
+                pair,
+                plan.fit.seed,
+            )
+            .with_context(|| format!("measuring zero-shot on {name}"))?
         }
         None => Vec::new(),
     };
@@ -243,6 +271,7 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
         created: crate::now(),
         simulated: *simulated,
         classifier: &trained.classifier,
+        general: trained.general.as_ref(),
         deep: trained.deep.as_ref().map(|deep| DeepDraft {
             tier: &deep.tier,
             pairs: deep.tier.pairs().to_vec(),
@@ -257,6 +286,7 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
         training: serde_json::json!({
             "command": plan.command,
             "fit": plan.fit,
+            "prior": plan.prior.as_ref().map(|prior| &prior.artifact),
             "best_epoch": trained.report.best_epoch,
             "epochs": trained.report.epochs,
             "backend": plan.backend.to_string(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use calibration::{Band, Calibrated, SliceOffsets};
-use classifier::{Backend, Classifier, Scratch};
+use classifier::{Backend, Classifier, GeneralAxis, Scratch};
 use encoder::{EncoderFiles, EncoderOptions};
 use serde::de::DeserializeOwned;
 use types::{ModelName, ModelPair};
@@ -14,8 +14,8 @@ use crate::manifest::{FORMAT_VERSION, Manifest};
 use crate::probe::probe_queries;
 use crate::record::{CalibratorRecord, PairCalibratorRecord, ProbeRecord};
 use crate::store::{
-    CALIBRATOR, DEEP_WEIGHTS, DeepDraft, Draft, ENCODER, MANIFEST, PROBES, PairCalibrator, WEIGHTS, binding,
-    network_hash, self_hash, sha256,
+    CALIBRATOR, DEEP_WEIGHTS, DeepDraft, Draft, ENCODER, GENERAL, MANIFEST, PROBES, PairCalibrator, WEIGHTS,
+    binding, network_hash, self_hash, sha256,
 };
 use crate::{ArtifactError, DeepPair, DeepTier};
 
@@ -31,6 +31,7 @@ const DEEP_PROBE_TOLERANCE: f64 = 0.03;
 pub struct Artifact {
     manifest: Manifest,
     classifier: Classifier,
+    general: Option<GeneralAxis>,
     calibrators: Vec<PairCalibrator>,
     deep: Option<DeepTier>,
     /// What thresholds of each pair must be bound to, in the order of `calibrators`.
@@ -71,7 +72,8 @@ impl Artifact {
         if !calibrators.iter().any(|c| c.pair == default_pair) {
             return Err(invalid(folder, "default_pair", &format!("{default_pair} has no calibrator")));
         }
-        let artifact = Self { manifest, classifier, calibrators, deep, bindings, default_pair };
+        let general = read_general(folder, &manifest)?;
+        let artifact = Self { manifest, classifier, general, calibrators, deep, bindings, default_pair };
         artifact.replay_probes(folder)?;
         Ok(artifact)
     }
@@ -84,6 +86,11 @@ impl Artifact {
     /// Query → scores.
     pub fn classifier(&self) -> &Classifier {
         &self.classifier
+    }
+
+    /// The general axis, where one was learned.
+    pub fn general(&self) -> Option<&GeneralAxis> {
+        self.general.as_ref()
     }
 
     /// The deep tier, where there is one.
@@ -110,6 +117,7 @@ impl Artifact {
             created: manifest.created.clone(),
             simulated: manifest.simulated,
             classifier: &self.classifier,
+            general: self.general.as_ref(),
             deep: self.deep.as_ref().zip(manifest.deep.as_ref()).map(|(tier, record)| DeepDraft {
                 tier,
                 pairs: tier.pairs().to_vec(),
@@ -319,6 +327,16 @@ fn pair_calibrator(
         cross_fit_folds: stored.cross_fit_folds,
         origin,
     })
+}
+
+/// The general axis, where the manifest lists one.
+fn read_general(folder: &Path, manifest: &Manifest) -> Result<Option<GeneralAxis>, ArtifactError> {
+    if !manifest.files.contains_key(GENERAL) {
+        return Ok(None);
+    }
+    let file = folder.join(GENERAL);
+    let axis = GeneralAxis::from_bytes(&read(&file)?);
+    Ok(Some(axis.map_err(|source| ArtifactError::Weights { file, source })?))
 }
 
 /// The deep tier, where the manifest has one.

@@ -8,7 +8,7 @@ use types::BackendIdentity;
 use crate::record::{NetworkRecord, PairRecord};
 
 /// The newest format this build reads and the one it writes.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 
 /// The manifest of an artifact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use calibration::{Calibrator, SliceOffsets};
-use classifier::{Classifier, for_each_network_tensor};
+use classifier::{Classifier, GeneralAxis, for_each_network_tensor};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use types::ModelPair;
@@ -24,6 +24,8 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
 pub(crate) const CALIBRATOR: &str = "calibrator.json";
 pub(crate) const PROBES: &str = "probes.json";
+/// The general axis; there only where one was learned.
+pub(crate) const GENERAL: &str = "general.safetensors";
 pub(crate) const DEEP_WEIGHTS: &str = "deep.safetensors";
 /// Configuration, tokenizer and weights of the encoder.
 pub(crate) const ENCODER: [&str; 3] = ["encoder.json", "tokenizer.json", "encoder.safetensors"];
@@ -60,6 +62,8 @@ pub struct Draft<'a> {
     pub simulated: bool,
     /// The classifier.
     pub classifier: &'a Classifier,
+    /// The general axis, where one was learned; no decision depends on it.
+    pub general: Option<&'a GeneralAxis>,
     /// The deep tier, where there is one.
     pub deep: Option<DeepDraft<'a>>,
     /// Its calibrators; at least one.
@@ -128,6 +132,11 @@ impl Draft<'_> {
             (PROBES.to_owned(), probes),
         ];
         files.extend(deep);
+        if let Some(axis) = self.general {
+            let file = folder.join(GENERAL);
+            let bytes = axis.to_bytes().map_err(|source| ArtifactError::Weights { file, source })?;
+            files.push((GENERAL.to_owned(), bytes));
+        }
         files.extend(extra(&manifest));
         manifest.files = files.iter().map(|(name, bytes)| (name.clone(), sha256(bytes))).collect();
         manifest.sha256 = self_hash(&manifest, &folder.join(MANIFEST))?;

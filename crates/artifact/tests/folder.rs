@@ -11,9 +11,10 @@ use artifact::{
     FORMAT_VERSION, Manifest, Metrics, OperatingPoint, PairCalibrator, Splits, read_encoder,
 };
 use calibration::{Band, Bounds, Calibrator, Knot, Map, PlattScaling, SliceOffsets, VennAbers};
-use classifier::{Abilities, Backend, Classifier, NetworkConfig, NgramTable};
+use classifier::{Abilities, Backend, Classifier, GeneralAxis, NetworkConfig, NgramTable};
 use corpus::starter;
 use encoder::{EncoderFiles, EncoderOptions};
+use features::SURFACE_LEN;
 use types::ModelPair;
 
 fn pair() -> ModelPair {
@@ -33,6 +34,7 @@ fn write(folder: &Path, slope: f64) -> Result<Manifest, ArtifactError> {
     let device = Backend::Flex.device().unwrap();
     let ngrams: [&[u64]; 1] = [&[3, 5, 8]];
     let ngrams = NgramTable::fit(ngrams.into_iter(), 1, 8);
+    let ngrams_of_axis = NgramTable::new(vec![2, 7], vec![1.0, 1.5]).unwrap();
     let (network, abilities) = (config.init(ngrams.len(), &device), Abilities::init(2, 2, &device));
     let models = vec![pair().weak().clone(), pair().strong().clone()];
     let classifier = Classifier::new(config, network, abilities, ngrams, models, device);
@@ -47,7 +49,15 @@ fn write(folder: &Path, slope: f64) -> Result<Manifest, ArtifactError> {
         cross_fit_folds: 0,
         origin: CalibrationRecord::default(),
     }];
+    let axis = GeneralAxis {
+        ngrams: ngrams_of_axis,
+        wide: vec![0.5, -0.5],
+        surface_mean: vec![0.0; SURFACE_LEN],
+        surface_scale: vec![1.0; SURFACE_LEN],
+        surface: vec![0.25; SURFACE_LEN],
+    };
     let draft = Draft {
+        general: Some(&axis),
         deep: None,
         name: "test".into(),
         created: "2026-01-01T00:00:00Z".into(),
@@ -85,6 +95,8 @@ fn what_is_written_is_loaded() {
     let manifest = write(&at, 1.0).unwrap();
     let artifact = load(&at).unwrap();
     assert_eq!(artifact.manifest(), &manifest);
+    let axis = artifact.general().unwrap();
+    assert_eq!((axis.wide.as_slice(), axis.surface[0]), (&[0.5, -0.5][..], 0.25));
     assert_eq!((artifact.default_pair(), artifact.calibrators()[0].rows), (&pair(), 40));
     let entries = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(entries, 1, "no staging folder is left behind");
@@ -94,7 +106,14 @@ fn what_is_written_is_loaded() {
 fn every_damage_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("a");
-    for name in ["weights.safetensors", "calibrator.json", "probes.json", "MODEL_CARD.md", "manifest.json"] {
+    for name in [
+        "weights.safetensors",
+        "calibrator.json",
+        "probes.json",
+        "general.safetensors",
+        "MODEL_CARD.md",
+        "manifest.json",
+    ] {
         write(&at, 1.0).unwrap();
         let file = at.join(name);
         let bytes = fs::read(&file).unwrap();

@@ -6,6 +6,7 @@
 mod ability;
 mod batch;
 mod device;
+mod general;
 mod network;
 mod ngrams;
 mod scorer;
@@ -14,6 +15,7 @@ mod weights;
 pub use ability::{Abilities, Ability};
 pub use batch::Batch;
 pub use device::{Backend, BackendError};
+pub use general::GeneralAxis;
 pub use network::{Network, NetworkConfig};
 pub use ngrams::NgramTable;
 pub use scorer::{Classifier, Scratch};

@@ -4,7 +4,7 @@
 //! and hashed into the same rows they drown the ones that say something (measured on the
 //! in-domain protocol: one point of APGR). What was not seen while fitting is left out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use features::Features;
@@ -70,6 +70,21 @@ impl NgramTable {
         Self { hashes: known.into_iter().map(|(hash, _)| hash).collect(), idf, rows }
     }
 
+    /// This table with the n-grams of another one; those of both keep the idf of the other.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let mut idf: BTreeMap<u64, f32> = self.hashes.iter().copied().zip(self.idf.iter().copied()).collect();
+        idf.extend(other.hashes.iter().copied().zip(other.idf.iter().copied()));
+        let rows = idf.keys().zip(0..).map(|(hash, row)| (*hash, row)).collect();
+        let (hashes, idf) = idf.into_iter().unzip();
+        Self { hashes, idf, rows }
+    }
+
+    /// The row of an n-gram; `None` when it is not known.
+    pub(crate) fn row(&self, hash: u64) -> Option<usize> {
+        self.rows.get(&hash).map(|row| *row as usize)
+    }
+
     /// Number of known n-grams.
     pub fn len(&self) -> usize {
         self.hashes.len()
@@ -124,6 +139,14 @@ mod tests {
         assert_eq!(ids, [0, 1]);
         assert!((weights.iter().map(|w| w * w).sum::<f32>() - 1.0).abs() < 1e-6);
         assert_eq!(NgramTable::fit(rows.into_iter(), 2, 1).hashes(), [1], "the most frequent first");
+    }
+
+    #[test]
+    fn a_joined_table_knows_both_and_keeps_the_other_idf() {
+        let table = |hashes: &[u64], idf: &[f32]| NgramTable::new(hashes.to_vec(), idf.to_vec()).unwrap();
+        let joined = table(&[1, 5], &[1.0, 2.0]).with(&table(&[2, 5], &[3.0, 4.0]));
+        assert_eq!((joined.hashes(), joined.idf()), (&[1, 2, 5][..], &[1.0, 3.0, 4.0][..]));
+        assert_eq!([1, 2, 5, 9].map(|h| joined.row(h)), [Some(0), Some(1), Some(2), None]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use thiserror::Error;
 
-use crate::{Abilities, Classifier, Network, NetworkConfig, NgramTable};
+use crate::{Abilities, Classifier, GeneralAxis, Network, NetworkConfig, NgramTable};
 
 /// Why weights were refused.
 #[derive(Debug, Error)]
@@ -109,9 +109,18 @@ pub(crate) fn to_bytes(
     ngrams: &NgramTable,
 ) -> Result<Vec<u8>, WeightsError> {
     let mut all = tensors(network, abilities)?;
-    all.push(("ngrams.idf", plain(vec![ngrams.len()], ngrams.idf())));
+    all.extend(table(ngrams));
+    serialize(all)
+}
+
+/// The columns of a table of n-grams.
+fn table(ngrams: &NgramTable) -> [(&'static str, Plain); 2] {
     let bytes = ngrams.hashes().iter().flat_map(|h| h.to_le_bytes()).collect();
-    all.push(("ngrams.hashes", Plain { dtype: Dtype::U64, shape: vec![ngrams.len()], bytes }));
+    let hashes = Plain { dtype: Dtype::U64, shape: vec![ngrams.len()], bytes };
+    [("ngrams.idf", plain(vec![ngrams.len()], ngrams.idf())), ("ngrams.hashes", hashes)]
+}
+
+fn serialize(mut all: Vec<(&'static str, Plain)>) -> Result<Vec<u8>, WeightsError> {
     all.sort_by_key(|(name, _)| *name);
     let views: Result<Vec<_>, SafeTensorError> = all
         .iter()
@@ -122,6 +131,34 @@ pub(crate) fn to_bytes(
     views
         .and_then(|views| safetensors::serialize(views, None))
         .map_err(|e| WeightsError::Format(e.to_string()))
+}
+
+/// Serialises a general axis.
+pub(crate) fn axis_to_bytes(axis: &GeneralAxis) -> Result<Vec<u8>, WeightsError> {
+    let column = |values: &[f32]| plain(vec![values.len()], values);
+    let mut all = vec![
+        ("wide", column(&axis.wide)),
+        ("surface", column(&axis.surface)),
+        ("surface_mean", column(&axis.surface_mean)),
+        ("surface_scale", column(&axis.surface_scale)),
+    ];
+    all.extend(table(&axis.ngrams));
+    serialize(all)
+}
+
+/// Restores a general axis from bytes written by [`axis_to_bytes`].
+pub(crate) fn axis_from_bytes(bytes: &[u8]) -> Result<GeneralAxis, WeightsError> {
+    let mut reader = Reader::new(bytes)?;
+    let ngrams = reader.ngrams()?;
+    let axis = GeneralAxis {
+        wide: reader.values("wide", &[ngrams.len()])?,
+        surface: reader.values("surface", &[SURFACE_LEN])?,
+        surface_mean: reader.values("surface_mean", &[SURFACE_LEN])?,
+        surface_scale: reader.values("surface_scale", &[SURFACE_LEN])?,
+        ngrams,
+    };
+    reader.finish()?;
+    Ok(axis)
 }
 
 /// Gives the name and the bytes of every tensor of the query network, in the order of their names: what the
@@ -143,10 +180,21 @@ pub fn for_each_network_tensor(bytes: &[u8], mut each: impl FnMut(&str, &[u8])) 
 struct Reader<'a> {
     file: SafeTensors<'a>,
     read: Vec<&'static str>,
-    device: &'a Device,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Result<Self, WeightsError> {
+        let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
+        Ok(Self { file, read: Vec::new() })
+    }
+
+    /// Refuses tensors that nothing asked for.
+    fn finish(self) -> Result<(), WeightsError> {
+        let names = self.file.names().into_iter();
+        let extra: Vec<String> = names.filter(|n| !self.read.contains(n)).map(str::to_owned).collect();
+        if extra.is_empty() { Ok(()) } else { Err(WeightsError::Unexpected(extra)) }
+    }
+
     /// The bytes of a tensor of this type and shape; any length where `shape` is `None`.
     fn bytes(
         &mut self,
@@ -182,13 +230,21 @@ impl Reader<'_> {
         }
         Err(WeightsError::NotFinite(name.to_owned()))
     }
+}
 
+/// Gives tensors on a device.
+struct OnDevice<'a> {
+    reader: Reader<'a>,
+    device: &'a Device,
+}
+
+impl OnDevice<'_> {
     fn param<const D: usize>(
         &mut self,
         name: &'static str,
         shape: [usize; D],
     ) -> Result<Param<Tensor<D>>, WeightsError> {
-        let data = TensorData::new(self.values(name, &shape)?, Shape::from(shape));
+        let data = TensorData::new(self.reader.values(name, &shape)?, Shape::from(shape));
         Ok(Param::from_tensor(Tensor::from_data(data, self.device)))
     }
 }
@@ -200,11 +256,10 @@ pub(crate) fn from_bytes(
     models: Vec<types::ModelName>,
     device: &Device,
 ) -> Result<Classifier, WeightsError> {
-    let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
-    let mut reader = Reader { file, read: Vec::new(), device };
+    let mut reader = OnDevice { reader: Reader::new(bytes)?, device };
     let (latent, m) = (config.latent, models.len());
     let tokens = 1 << config.features.token_bits;
-    let ngrams = reader.ngrams()?;
+    let ngrams = reader.reader.ngrams()?;
     let pooled = 2 * config.token_dim + SURFACE_LEN;
     let mut network = config.init(ngrams.len(), device);
     network.wide.weight = reader.param("network.wide", [ngrams.len().max(1), latent])?;
@@ -227,10 +282,6 @@ pub(crate) fn from_bytes(
         preference_bias: reader.param("abilities.preference_bias", [m])?,
         tie: reader.param("abilities.tie", [1])?,
     };
-    let extra: Vec<String> =
-        reader.file.names().into_iter().filter(|n| !reader.read.contains(n)).map(str::to_owned).collect();
-    if !extra.is_empty() {
-        return Err(WeightsError::Unexpected(extra));
-    }
+    reader.reader.finish()?;
     Ok(Classifier::new(config.clone(), network, abilities, ngrams, models, device.clone()))
 }

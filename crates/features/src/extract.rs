@@ -94,6 +94,7 @@ impl Extractor {
             out.truncated |= end < text.len();
         }
         self.count_ngrams(out);
+        (counts.ngrams, counts.distinct_ngrams) = (self.raw_ngrams.len(), out.ngrams.len());
         out.surface = counts.row();
     }
 

@@ -5,7 +5,7 @@ use crate::scan::{Class, Token};
 use crate::words::{CONSTRAINT, REASONING};
 
 /// Number of surface features.
-pub const SURFACE_LEN: usize = 26;
+pub const SURFACE_LEN: usize = 27;
 
 /// The surface features in the order of the row, for cards and debugging.
 /// Logs are `ln(1 + x)`; shares are of characters or tokens and lie in [0, 1].
@@ -36,6 +36,7 @@ pub const SURFACE_NAMES: [&str; SURFACE_LEN] = [
     "log_context_bytes",
     "has_system_prompt",
     "log_system_bytes",
+    "distinct_ngram_share",
 ];
 
 /// Counts kept while scanning; turned into the row at the end.
@@ -66,6 +67,9 @@ pub(crate) struct Counts {
     pub(crate) bytes: usize,
     pub(crate) context_bytes: usize,
     pub(crate) system_bytes: usize,
+    /// Word 1-2-grams, and how many of them are distinct: the type-token ratio of a text.
+    pub(crate) ngrams: usize,
+    pub(crate) distinct_ngrams: usize,
 }
 
 impl Counts {
@@ -156,6 +160,7 @@ impl Counts {
             log_bytes(self.context_bytes),
             f32::from(u8::from(self.system_bytes > 0)),
             log_bytes(self.system_bytes),
+            self.distinct_ngrams as f32 / self.ngrams.max(1) as f32,
         ]
     }
 }

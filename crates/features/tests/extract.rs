@@ -40,6 +40,14 @@ fn the_three_views_of_one_sentence() {
 }
 
 #[test]
+fn repetition_lowers_the_share_of_distinct_ngrams() {
+    // Four words and three pairs: three and three distinct.
+    assert_eq!(surface(&text("one two three one"), "distinct_ngram_share"), 6.0 / 7.0);
+    assert_eq!(surface(&text("one two three four"), "distinct_ngram_share"), 1.0);
+    assert_eq!(surface(&text(""), "distinct_ngram_share"), 0.0);
+}
+
+#[test]
 fn counts_of_repeated_words_grow_with_the_logarithm() {
     let f = text("ha ha ha ha");
     let mut counts = f.ngram_counts.clone();

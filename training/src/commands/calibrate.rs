@@ -11,6 +11,9 @@ use classifier::{Backend, Classifier};
 use corpus::Example;
 use evaluation::{calibration_mid_p, log_loss};
 use policy::Objective;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use types::{BackendIdentity, ModelName, ModelPair, WinProbability};
 
 use super::{CalibrationArgs, DataArgs, Loaded, PairArgs, Purpose, served_by, untouched};
@@ -45,7 +48,10 @@ pub struct CalibrateArgs {
     /// Folds by group: a model that joins is scored on rows its abilities were not fitted on.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(2..))]
     folds: u64,
-    /// Seed of the folds.
+    /// Use so many rows at most, drawn by the seed.
+    #[arg(long, value_name = "ROWS")]
+    rows: Option<usize>,
+    /// Seed of the folds and of the draw.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Show what would change and write nothing.
@@ -63,7 +69,12 @@ impl CalibrateArgs {
         let Loaded { mut examples, .. } = self.data.load(say)?;
         corpus::group_duplicates(&mut examples);
         let data = corpus::fingerprint(&examples);
-        let (split, rows) = untouched(&artifact, &examples, &data, Purpose::Calibrating, say)?;
+        let (split, mut rows) = untouched(&artifact, &examples, &data, Purpose::Calibrating, say)?;
+        if let Some(most) = self.rows {
+            rows.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+            rows.truncate(most);
+            rows.sort_unstable();
+        }
         let pairs = self.chosen_pairs(&artifact, &examples, &rows, say)?;
         let joining = joining(&artifact, &pairs, &examples, &rows, say)?;
         let classifier = join(artifact.classifier(), &joining, &examples, &rows)?;

@@ -71,14 +71,14 @@ impl CrossValidateArgs {
         corpus::check_pair(&examples, pair, crate::fit::MINIMUM_ROWS)?;
         examples.retain(|e| label(e, pair).is_some());
         let values = self.slice_values(&examples);
-        let mut scores = vec![f64::NAN; examples.len()];
+        let mut scores = vec![Held::default(); examples.len()];
         if self.separately {
             for value in &values {
                 let rows: Vec<usize> =
                     (0..examples.len()).filter(|r| examples[*r].has_slice(value)).collect();
                 let part: Vec<Example> = rows.iter().map(|r| examples[*r].clone()).collect();
-                for (row, score) in rows.iter().zip(self.out_of_fold(&part, pair, say)?) {
-                    scores[*row] = score;
+                for (row, held) in rows.iter().zip(self.out_of_fold(&part, pair, say)?) {
+                    scores[*row] = held;
                 }
             }
         } else {
@@ -123,12 +123,13 @@ impl CrossValidateArgs {
         examples: &[Example],
         pair: &ModelPair,
         say: &mut dyn FnMut(&str),
-    ) -> Result<Vec<f64>> {
+    ) -> Result<Vec<Held>> {
         let config = self.tuning.config();
         let mut network = self.tuning.network();
         let pairs = std::slice::from_ref(pair);
         let mut prepared =
             Prepared::new(examples, &models_of(pairs), pairs, &network.features, config.tie_value);
+        prepared.prior = self.tuning.prior()?.map(|prior| prior.axis);
         if let Some(path) = &self.encoder {
             let files = encoder_source::read(path, None)?;
             let encoder = read_encoder(&files, &self.options.options(), self.tuning.backend())?;
@@ -136,7 +137,7 @@ impl CrossValidateArgs {
             prepared.embeddings = Some(embed(&encoder, examples)?);
         }
         let device = self.tuning.backend().device()?;
-        let mut scores = vec![f64::NAN; examples.len()];
+        let mut scores = vec![Held::default(); examples.len()];
         let all: Vec<usize> = (0..examples.len()).collect();
         let folds = self.held_out_folds(examples, config.seed);
         for (i, fold) in folds.iter().enumerate() {
@@ -171,11 +172,25 @@ impl CrossValidateArgs {
                     }
                     None => classifier.read(&examples[*row].query, &mut scratch),
                 }
-                scores[*row] = classifier.win_score(&scratch, pair).map_or(f64::NAN, Score::logit);
+                let score = classifier.win_score(&scratch, pair).map_or(f64::NAN, Score::logit);
+                scores[*row] = Held { score, fold: i };
             }
             say(&format!("fold {} of {}: best epoch {}", i + 1, folds.len(), report.best_epoch));
         }
         Ok(scores)
+    }
+}
+
+/// The score of a row and the fold it was held out in.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    score: f64,
+    fold: usize,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { score: f64::NAN, fold: 0 }
     }
 }
 
@@ -211,10 +226,11 @@ fn report(
     name: &str,
     rows: &[usize],
     examples: &[Example],
-    scores: &[f64],
+    held: &[Held],
     pair: &ModelPair,
     say: &mut dyn FnMut(&str),
 ) {
+    let scores: Vec<f64> = held.iter().map(|h| h.score).collect();
     let lengths: Vec<f64> = examples.iter().map(|e| prompt_length(&e.query)).collect();
     let labels: Vec<bool> = rows.iter().map(|r| label(&examples[*r], pair).unwrap_or(false)).collect();
     let quality: BTreeMap<usize, (f64, f64)> = rows
@@ -226,7 +242,7 @@ fn report(
         .collect();
     let groups: Vec<&str> =
         rows.iter().map(|r| examples[*r].group.as_deref().unwrap_or(&examples[*r].id)).collect();
-    for (scorer, values) in [("classifier", scores), ("prompt length", &lengths[..])] {
+    for (scorer, values) in [("classifier", &scores[..]), ("prompt length", &lengths[..])] {
         let pick = |rows: &[usize]| rows.iter().map(|r| values[*r]).collect::<Vec<_>>();
         let curve = |rows: &[usize]| {
             let known: Vec<usize> = rows.iter().copied().filter(|r| quality.contains_key(r)).collect();
@@ -244,13 +260,20 @@ fn report(
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let resampled = |sample: &[usize]| apgr(&sample.iter().map(|i| rows[*i]).collect::<Vec<_>>());
         let interval = percentile_interval(&groups, resampled, 400, 0.95, &mut rng);
+        // Scores of different fits are on no common scale: on few labels, pooled, they rank worse than any one of them.
+        let folds: BTreeSet<usize> = rows.iter().map(|r| held[*r].fold).collect();
+        let of_fold =
+            |fold: &usize| apgr(&rows.iter().copied().filter(|r| held[*r].fold == *fold).collect::<Vec<_>>());
+        let by_fold: Vec<f64> = folds.iter().filter_map(of_fold).collect();
+        let mean = (!by_fold.is_empty()).then(|| by_fold.iter().sum::<f64>() / by_fold.len() as f64);
         let shown = |v: Option<f64>| v.map_or("no gap to recover".to_owned(), |v| format!("{v:.4}"));
         let bounds = interval.map_or(String::new(), |i| format!(" [{:.4}, {:.4}]", i.lower, i.upper));
         let error = calibration_error(&pick(rows), &labels, &groups);
         say(&format!(
-            "{name:<14} {scorer:<14} n {:>6}  APGR {}{bounds}  RouteLLM's APGR {}  AUROC {}  ECE {}",
+            "{name:<14} {scorer:<14} n {:>6}  APGR {}{bounds}, mean of folds {}  RouteLLM's APGR {}  AUROC {}  ECE {}",
             rows.len(),
             shown(apgr(rows)),
+            shown(mean),
             shown(routellm),
             shown(auroc(&pick(rows), &labels).ok()),
             error.map_or("–".to_owned(), |e| format!("{e:.4}"))

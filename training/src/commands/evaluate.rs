@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use artifact::{Artifact, PairCalibrator};
+use artifact::{Artifact, Interval, PairCalibrator};
 use clap::Args;
 use classifier::Backend;
 use corpus::Example;
@@ -13,11 +13,12 @@ use types::{ModelName, ModelPair, Query, Threshold};
 
 use super::{DataArgs, Loaded, PairArgs, Purpose, untouched};
 use crate::calibrate::label;
-use crate::measure::{prompt_length, ranking};
+use crate::measure::prompt_length;
 use crate::operating_point::Rows;
 use crate::prices::Prices;
 use crate::report::{Input, Report, Volume, lines, page, pair_swaps};
 use crate::tiers::Tiers;
+use crate::zero_shot::{LENGTH, rank, scores};
 
 /// Measure an artifact on labelled data and say whether routing pays.
 ///
@@ -169,7 +170,7 @@ fn best_single(rows: &Rows, examples: &[Example]) -> Option<(String, Vec<f64>)> 
     Some((best.as_str().to_owned(), scores.collect()))
 }
 
-/// Ranks the outcomes of a pair the artifact has no calibrator for by the probability of its default pair.
+/// Ranks the outcomes of a pair the artifact has no calibrator for.
 fn zero_shot(artifact: &Artifact, pair: &ModelPair, loaded: Loaded, say: &mut dyn FnMut(&str)) -> Result<()> {
     let mut examples = loaded.examples;
     examples.retain(|e| label(e, pair).is_some());
@@ -178,26 +179,24 @@ fn zero_shot(artifact: &Artifact, pair: &ModelPair, loaded: Loaded, say: &mut dy
     }
     let scored_as = artifact.calibrators().first().context("no calibrator")?;
     say(&format!(
-        "zero-shot: {pair} is unknown to {}, rows are ranked by its probability for {}",
+        "zero-shot: {pair} is unknown to {}, rows are ranked by its general axis and by its probability for {}",
         artifact.manifest().name,
         scored_as.pair
     ));
-    let tiers = Tiers::of(artifact);
-    let mut scratch = tiers.scratch();
-    let mut probability =
-        |e: &Example| tiers.read(e, scored_as, &mut scratch).map_or(f64::NAN, |tiered| tiered.deep.get());
-    let probabilities: Vec<f64> = examples.iter().map(&mut probability).collect();
-    let lengths: Vec<f64> = examples.iter().map(|e| prompt_length(&e.query)).collect();
     let rows: Vec<&Example> = examples.iter().collect();
-    for (scorer, scores) in [("classifier", &probabilities), ("prompt length", &lengths)] {
-        let figures = ranking(scores, &rows, pair, 1)?;
+    let scores = scores((Tiers::of(artifact), artifact.general()), scored_as, &rows);
+    for (scorer, figures) in rank(&scores, &rows, pair, 1)? {
         let shown = |name: &str| {
-            figures.get(name).map_or("undefined: no gap to recover".to_owned(), |f| {
-                format!("{:.4} [{:.4}, {:.4}]", f.value, f.lower, f.upper)
-            })
+            let shown = |f: &Interval| format!("{:.4} [{:.4}, {:.4}]", f.value, f.lower, f.upper);
+            figures.get(name).map_or("undefined: no gap to recover".to_owned(), shown)
         };
         let (auroc, apgr) = (shown("auroc"), shown("apgr"));
-        say(&format!("{scorer:<14} n {:>6}  AUROC {auroc}  APGR {apgr}", scores.len()));
+        let over = if scorer == LENGTH {
+            String::new()
+        } else {
+            format!("  over length, paired {}", shown("apgr_over_length"))
+        };
+        say(&format!("{scorer:<14} n {:>6}  AUROC {auroc}  APGR {apgr}{over}", rows.len()));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use artifact::{Artifact, Manifest};
 use clap::Args;
 use classifier::{Backend, NetworkConfig};
 use corpus::ReadOptions;
@@ -19,7 +20,7 @@ use crate::calibrate::CrossFit;
 use crate::deep::DeepPlan;
 use crate::encoder_source;
 use crate::fit::{FitConfig, Observer, Outcome, Progress};
-use crate::pipeline::{Benchmark, Evidence, FRACTIONS, Plan, train, write};
+use crate::pipeline::{Benchmark, Evidence, FRACTIONS, Plan, PriorPlan, train, write};
 
 /// Fit a classifier, calibrate it, measure it, write the artifact.
 #[derive(Debug, Clone, Args)]
@@ -100,6 +101,12 @@ pub struct TuningArgs {
     /// The same on the encoder's vector.
     #[arg(long, default_value_t = FitConfig::default().ridge_embedded)]
     ridge_embedded: f64,
+    /// Start at the general axis of this artifact: for a few hundred labels, which carry little by themselves.
+    #[arg(long, value_name = "ARTIFACT")]
+    prior: Option<PathBuf>,
+    /// What a standard deviation on that axis is worth before any label, as a probability that strong gains.
+    #[arg(long, default_value_t = FitConfig::default().prior_gain, requires = "prior")]
+    prior_gain: f64,
     /// Weight of the success loss beside the win loss.
     #[arg(long, default_value_t = FitConfig::default().success_weight)]
     success_weight: f64,
@@ -138,6 +145,7 @@ impl TuningArgs {
             ridge_wide: self.ridge_wide,
             ridge_surface: self.ridge_surface,
             ridge_embedded: self.ridge_embedded,
+            prior_gain: self.prior_gain,
             success_weight: self.success_weight,
             patience: self.patience.max(1),
             tie_value: self.tie_value,
@@ -155,6 +163,20 @@ impl TuningArgs {
             dropout: self.dropout,
             ..NetworkConfig::default()
         }
+    }
+
+    /// What the fit starts at.
+    ///
+    /// # Errors
+    /// When the artifact cannot be loaded or has no general axis.
+    pub fn prior(&self) -> Result<Option<PriorPlan>> {
+        let Some(path) = &self.prior else { return Ok(None) };
+        let artifact = Artifact::load(path, Backend::Flex)?;
+        let axis = artifact.general().cloned().with_context(|| {
+            format!("{}: no general axis; it takes scores of two models or more to fit one", path.display())
+        })?;
+        let Manifest { name, version, .. } = artifact.manifest();
+        Ok(Some(PriorPlan { artifact: format!("{name} {version}"), axis }))
     }
 
     /// Where to compute.
@@ -278,6 +300,7 @@ impl FitArgs {
             network: self.tuning.network(),
             deep: self.encoder.as_deref().map(|path| self.deep(path)).transpose()?,
             fit: self.tuning.config(),
+            prior: self.tuning.prior()?,
             cross_fit: self.cross_fit,
             calibration: self.calibration.calibration(self.tuning.seed),
             high_stakes: self.high_stakes.clone(),

@@ -31,6 +31,11 @@ pub struct FitConfig {
     pub ridge_surface: f64,
     /// and of the encoder's vector.
     pub ridge_embedded: f64,
+    /// What a unit of a general axis learned elsewhere is worth before any label: probability that strong gains,
+    /// a tie counted as half.
+    pub prior_gain: f64,
+    /// Penalty of what the labels say to that.
+    pub ridge_prior: f64,
     /// Weight of the success loss beside the win loss.
     pub success_weight: f64,
     /// Share of all steps during which the learning rate rises.
@@ -62,6 +67,8 @@ impl Default for FitConfig {
             ridge_wide: 20.0,
             ridge_surface: 3e3,
             ridge_embedded: 1e4,
+            prior_gain: 0.03,
+            ridge_prior: 200.0,
             success_weight: 0.1,
             warm_up: 0.1,
             patience: 5,

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod config;
+mod general;
 mod loss;
 mod newcomer;
 mod ridge;
@@ -11,6 +12,7 @@ mod trainer;
 
 pub use checkpoint::Checkpoints;
 pub use config::{FitConfig, Schedule};
+pub(crate) use general::fit_general;
 pub use newcomer::{fit_newcomer, rows_about};
 pub use targets::{Prepared, WinTarget};
 pub use trainer::{FitError, FitReport, MINIMUM_ROWS, Observer, Outcome, Progress, Silent, fit};

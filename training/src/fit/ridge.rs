@@ -1,12 +1,11 @@
-//! Where a fit starts: the linear parts (n-grams, surface features, the encoder's vector) at the optimum of a ridge
-//! regression, one for each pair's wins and one for each model's successes. Squared loss on graded gains ranks
-//! better than a logistic fit of the same features (docs/experiments.md) and its optimum needs no learning rate.
+//! Ridge regression on a query's linear features: n-grams, surface features, the encoder's vector, a general axis
+//! known before. A fit starts at one for each pair's wins and one for each model's successes: squared loss on graded
+//! gains ranks better than a logistic fit of the same features (docs/experiments.md) and needs no learning rate.
 //! (Hoerl and Kennard 1970; solved by conjugate gradients with a diagonal preconditioner: Hestenes and Stiefel
 //! 1952, Saad 2003, algorithm 9.1.)
 
 use classifier::NgramTable;
 
-use super::config::FitConfig;
 use super::targets::Prepared;
 
 /// Steps of the solver at most; far fewer change the third digit of a weight.
@@ -15,7 +14,15 @@ const STEPS: usize = 60;
 /// The residual, relative to the right-hand side, at which it stops.
 const TOLERANCE: f64 = 1e-3;
 
-/// The features of the fitting rows, sparse and dense side by side.
+/// Penalties beside the sum of squares, by kind of feature.
+#[derive(Debug, Clone)]
+pub(crate) struct Penalties {
+    pub(crate) wide: f64,
+    /// How many dense features of a kind there are, and their penalty.
+    pub(crate) dense: Vec<(usize, f64)>,
+}
+
+/// The features of some rows, sparse and dense side by side.
 pub(crate) struct Design {
     /// Where each row's n-grams begin; one more than rows.
     starts: Vec<usize>,
@@ -35,16 +42,32 @@ pub(crate) struct Weights {
     pub(crate) dense: Vec<f32>,
 }
 
+impl Weights {
+    /// Adds a multiple of other weights, as far as they go.
+    pub(crate) fn add(&mut self, other: &Self, factor: f64) {
+        let add = |(w, o): (&mut f32, &f32)| *w += factor as f32 * o;
+        self.wide.iter_mut().zip(&other.wide).for_each(add);
+        self.dense.iter_mut().zip(&other.dense).for_each(add);
+    }
+
+    /// Multiplies every weight.
+    pub(crate) fn scale(&mut self, factor: f64) {
+        self.wide.iter_mut().chain(&mut self.dense).for_each(|w| *w *= factor as f32);
+    }
+}
+
 impl Design {
-    /// `dense` gives the standardised dense features of a row: surface features, then the encoder's vector.
+    /// `dense` gives the dense features of a row in the order of their penalties, standardised.
     pub(crate) fn new(
         data: &Prepared,
         rows: &[usize],
         ngrams: &NgramTable,
-        (width, surface): (usize, usize),
         dense: impl Fn(usize) -> Vec<f32>,
-        config: &FitConfig,
+        penalties: &Penalties,
     ) -> Self {
+        let of_dense = penalties.dense.iter().flat_map(|(n, penalty)| std::iter::repeat_n(*penalty, *n));
+        let of_wide = std::iter::repeat_n(penalties.wide, ngrams.len());
+        let width = penalties.dense.iter().map(|(n, _)| n).sum();
         let mut design = Self {
             starts: vec![0],
             ids: Vec::new(),
@@ -52,10 +75,8 @@ impl Design {
             dense: Vec::with_capacity(rows.len() * width),
             width,
             ngrams: ngrams.len(),
-            penalties: vec![config.ridge_wide; ngrams.len()],
+            penalties: of_wide.chain(of_dense).collect(),
         };
-        design.penalties.extend(std::iter::repeat_n(config.ridge_surface, surface));
-        design.penalties.extend(std::iter::repeat_n(config.ridge_embedded, width - surface));
         let (mut ids, mut weights) = (Vec::new(), Vec::new());
         for row in rows {
             ids.clear();
@@ -69,11 +90,30 @@ impl Design {
         design
     }
 
+    /// The same with one dense feature more, the last.
+    pub(crate) fn with_feature(&self, values: &[f64], penalty: f64) -> Self {
+        let (starts, ids, tfidf) = (self.starts.clone(), self.ids.clone(), self.tfidf.clone());
+        let mut dense = Vec::with_capacity(self.dense.len() + values.len());
+        for (i, value) in values.iter().enumerate() {
+            dense.extend(&self.dense[i * self.width..][..self.width]);
+            dense.push(*value as f32);
+        }
+        let penalties = self.penalties.iter().copied().chain([penalty]).collect();
+        Self { starts, ids, tfidf, dense, width: self.width + 1, ngrams: self.ngrams, penalties }
+    }
+
     fn row(&self, i: usize) -> (impl Iterator<Item = (usize, f64)>, &[f32]) {
         let span = self.starts[i]..self.starts[i + 1];
         let sparse = self.ids[span.clone()].iter().zip(&self.tfidf[span]);
         let dense = &self.dense[i * self.width..][..self.width];
         (sparse.map(|(id, w)| (*id as usize, f64::from(*w))), dense)
+    }
+
+    /// What weights say of a row, less the constant.
+    pub(crate) fn read(&self, i: usize, weights: &Weights) -> f64 {
+        let (sparse, dense) = self.row(i);
+        let wide: f64 = sparse.map(|(id, w)| w * f64::from(weights.wide[id])).sum();
+        wide + dense.iter().zip(&weights.dense).map(|(x, a)| f64::from(*x) * f64::from(*a)).sum::<f64>()
     }
 
     fn predict(&self, i: usize, at: &[f64]) -> f64 {

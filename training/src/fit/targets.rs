@@ -1,5 +1,8 @@
 //! What the classifier learns from a row: success of each model, and who beats whom.
 
+use std::collections::HashMap;
+
+use classifier::GeneralAxis;
 use corpus::{Example, Winner};
 use features::{Extractor, FeatureConfig, Features};
 use types::{ModelName, ModelPair};
@@ -32,7 +35,16 @@ pub struct Prepared {
     pub weights: Vec<f32>,
     /// The encoder's vector of each example, for the deep tier.
     pub embeddings: Option<Vec<Vec<f32>>>,
+    /// Scores of every model that answered, served or not, by a number for its name.
+    pub answers: Vec<Vec<(usize, f32)>>,
+    /// A number for each row's category: its values of [`CATEGORY_KEYS`].
+    pub category: Vec<usize>,
+    /// A general axis learned from other data, at which the fit of every pair starts.
+    pub prior: Option<GeneralAxis>,
 }
+
+/// Slice keys that say what kind of question a row asks.
+const CATEGORY_KEYS: [&str; 3] = ["source:", "category:", "task:"];
 
 impl Prepared {
     /// Reads every example once. `pairs` are learned from absolute outcomes; preferences are
@@ -56,7 +68,11 @@ impl Prepared {
             wins: Vec::with_capacity(examples.len()),
             weights: examples.iter().map(|e| e.weight as f32).collect(),
             embeddings: None,
+            answers: Vec::with_capacity(examples.len()),
+            category: Vec::with_capacity(examples.len()),
+            prior: None,
         };
+        let (mut answering, mut categories) = (Numbers::default(), Numbers::default());
         for example in examples {
             let mut features = Features::default();
             extractor.extract(&example.query, &mut features);
@@ -69,10 +85,25 @@ impl Prepared {
                     wins.extend(battle(a, b, preference.winner, tie_value as f32));
                 }
             }
+            let answers = example.evidence.outcomes.iter();
+            prepared.answers.push(answers.map(|(m, s)| (answering.of(m.as_str()), *s as f32)).collect());
+            let kind = example.slices.iter().filter(|s| CATEGORY_KEYS.iter().any(|key| s.starts_with(key)));
+            prepared.category.push(categories.of(&kind.map(String::as_str).collect::<Vec<_>>().join(" ")));
             prepared.success.push(success);
             prepared.wins.push(wins);
         }
         prepared
+    }
+}
+
+/// Numbers for names, in the order they are first met.
+#[derive(Default)]
+struct Numbers(HashMap<String, usize>);
+
+impl Numbers {
+    fn of(&mut self, name: &str) -> usize {
+        let next = self.0.len();
+        *self.0.entry(name.to_owned()).or_insert(next)
     }
 }
 

@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use calibration::numeric::{logit, softplus};
 use calibration::{PlattScaling, Sample};
 use classifier::{Abilities, Classifier, NetworkConfig, NgramTable};
-use features::SURFACE_LEN;
+use features::{Features, SURFACE_LEN};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -25,7 +25,7 @@ use types::Score;
 use super::checkpoint::{Checkpoints, Position};
 use super::config::{FitConfig, Schedule};
 use super::loss::{Model, Step};
-use super::ridge::{Design, axes_of_pairs};
+use super::ridge::{Design, Penalties, Weights, axes_of_pairs};
 use super::targets::Prepared;
 
 /// Why a fit failed.
@@ -142,7 +142,10 @@ pub fn fit(
         return Err(FitError::TooFewRows { found: compared, needed: MINIMUM_ROWS });
     }
     let ngrams = fit_rows.iter().map(|r| data.features[*r].ngrams.as_slice());
-    let ngrams = NgramTable::fit(ngrams, config.minimum_rows_per_ngram, config.most_ngrams);
+    let mut ngrams = NgramTable::fit(ngrams, config.minimum_rows_per_ngram, config.most_ngrams);
+    if let Some(prior) = &data.prior {
+        ngrams = ngrams.with(&prior.ngrams);
+    }
     let run = Run { data, fit_rows, dev_rows, config, ngrams: &ngrams, device: device.clone().autodiff() };
     let (model, report) = run.go(network, checkpoints, interrupt, observer)?;
     let model = model.valid();
@@ -154,12 +157,32 @@ pub fn fit(
 
 /// Mean and inverse standard deviation of features.
 #[derive(Default)]
-struct Moments {
-    mean: Vec<f32>,
-    scale: Vec<f32>,
+pub(super) struct Moments {
+    pub(super) mean: Vec<f32>,
+    pub(super) scale: Vec<f32>,
 }
 
 impl Moments {
+    /// Of each of `width` features over some rows.
+    pub(super) fn of(rows: &[usize], width: usize, feature: impl Fn(usize, usize) -> f32) -> Self {
+        let n = rows.len() as f64;
+        let of = |j: usize| {
+            let values = || rows.iter().map(|r| f64::from(feature(*r, j)));
+            let mean = values().sum::<f64>() / n;
+            let variance = values().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n;
+            // A feature that never varies while fitting says nothing later either.
+            let scale = if variance > 1e-10 { variance.sqrt().recip() as f32 } else { 0.0 };
+            (mean as f32, scale)
+        };
+        let (mean, scale) = (0..width).map(of).unzip();
+        Self { mean, scale }
+    }
+
+    /// The surface features as the network reads them.
+    pub(super) fn surface<'a>(&'a self, features: &'a Features) -> impl Iterator<Item = f32> + 'a {
+        self.standard(&features.surface).map(|x| x.clamp(-5.0, 5.0))
+    }
+
     fn standard<'a>(&'a self, values: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
         values.iter().zip(&self.mean).zip(&self.scale).map(|((x, mean), scale)| (x - mean) * scale)
     }
@@ -308,9 +331,9 @@ impl Run<'_> {
             abilities: Abilities::init(network.latent, self.data.models.len(), &self.device),
         };
         self.start_at_base_rates(&mut model.abilities);
-        let surface = self.moments(SURFACE_LEN, |r, j| self.data.features[r].surface[j]);
+        let surface = Moments::of(self.fit_rows, SURFACE_LEN, |r, j| self.data.features[r].surface[j]);
         let embedding = match &self.data.embeddings {
-            Some(vectors) => self.moments(network.embedding, |r, j| vectors[r][j]),
+            Some(vectors) => Moments::of(self.fit_rows, network.embedding, |r, j| vectors[r][j]),
             None => Moments::default(),
         };
         let constant = |values: &[f32]| self.tensor(values.to_vec(), [values.len()]).set_require_grad(false);
@@ -329,21 +352,34 @@ impl Run<'_> {
     /// The linear parts at the optimum of ridge regressions: an axis of the latent vector for each pair's wins, then
     /// one for each model's successes, as far as it is long enough.
     fn start_at_ridge(&self, model: &mut Model, surface: &Moments, embedding: &Moments) {
+        let prior = self
+            .data
+            .prior
+            .as_ref()
+            .map(|axis| Weights { wide: axis.wide_on(self.ngrams), dense: axis.surface_on(&surface.scale) });
         let dense = |row: usize| {
-            let of_surface = surface.standard(&self.data.features[row].surface).map(|x| x.clamp(-5.0, 5.0));
             let vector = self.data.embeddings.as_ref().map_or(&[][..], |vectors| &vectors[row]);
-            of_surface.chain(embedding.standard(vector)).collect()
+            surface.surface(&self.data.features[row]).chain(embedding.standard(vector)).collect()
+        };
+        let penalties = Penalties {
+            wide: self.config.ridge_wide,
+            dense: vec![
+                (SURFACE_LEN, self.config.ridge_surface),
+                (embedding.mean.len(), self.config.ridge_embedded),
+            ],
         };
         let width = SURFACE_LEN + embedding.mean.len();
-        let design =
-            Design::new(self.data, self.fit_rows, self.ngrams, (width, SURFACE_LEN), dense, self.config);
+        let design = Design::new(self.data, self.fit_rows, self.ngrams, dense, &penalties);
         let [_, latent] = model.network.linear.weight.val().dims();
         let (pairs, models) = (&self.data.pairs, self.data.models.len());
         let targets = self.ridge_targets();
         let (mut wide, mut linear) =
             (vec![0f32; self.ngrams.len().max(1) * latent], vec![0f32; width * latent]);
         for (axis, targets) in targets.iter().take(latent).enumerate() {
-            let found = design.solve(targets);
+            let found = match &prior {
+                Some(prior) if axis < pairs.len() => self.ridge_from(prior, &design, targets),
+                _ => design.solve(targets),
+            };
             found.wide.iter().enumerate().for_each(|(i, w)| wide[i * latent + axis] = w * LOGITS);
             found.dense.iter().enumerate().for_each(|(i, w)| linear[i * latent + axis] = w * LOGITS);
         }
@@ -360,6 +396,21 @@ impl Run<'_> {
         }
         model.abilities.preference = self.tensor(preference, [latent, models]);
         model.abilities.success = self.tensor(success, [latent, models]);
+    }
+
+    /// The regression of gains that starts at the general axis, worth [`FitConfig::prior_gain`] a unit before any
+    /// label: how much of it holds here is one more weight to learn.
+    fn ridge_from(&self, prior: &Weights, design: &Design, targets: &[Option<(f64, f64)>]) -> Weights {
+        let mut values: Vec<f64> = (0..targets.len()).map(|i| design.read(i, prior)).collect();
+        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        values.iter_mut().for_each(|v| *v -= mean);
+        let gain = self.config.prior_gain;
+        let left = targets.iter().zip(&values).map(|(t, v)| t.map(|(y, weight)| (y - gain * v, weight)));
+        let design = design.with_feature(&values, self.config.ridge_prior);
+        let mut found = design.solve(&left.collect::<Vec<_>>());
+        let share = gain + found.dense.pop().map_or(0.0, f64::from);
+        found.add(prior, share);
+        found
     }
 
     /// Value and weight of each fitting row, for each pair's wins and then each model's successes.
@@ -392,21 +443,6 @@ impl Run<'_> {
             Param::from_tensor(Tensor::from_data(TensorData::new(vec![-wins], [1]), &self.device));
         abilities.success_bias =
             Param::from_tensor(Tensor::from_data(TensorData::new(success, [models]), &self.device));
-    }
-
-    /// Mean and inverse standard deviation of each of `width` features over the fitting rows.
-    fn moments(&self, width: usize, feature: impl Fn(usize, usize) -> f32) -> Moments {
-        let n = self.fit_rows.len() as f64;
-        let of = |j: usize| {
-            let values = || self.fit_rows.iter().map(|r| f64::from(feature(*r, j)));
-            let mean = values().sum::<f64>() / n;
-            let variance = values().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n;
-            // A feature that never varies while fitting says nothing later either.
-            let scale = if variance > 1e-10 { variance.sqrt().recip() as f32 } else { 0.0 };
-            (mean as f32, scale)
-        };
-        let (mean, scale) = (0..width).map(of).unzip();
-        Moments { mean, scale }
     }
 
     /// The rows of each step of an epoch: shuffled, then grouped by length within pools of steps,

@@ -38,6 +38,7 @@ pub fn artifact() -> PathBuf {
                 pairs: training::commands::starter_pairs().unwrap(),
                 network: classifier_config(),
                 fit: FitConfig { epochs: 3, ..FitConfig::default() },
+                prior: None,
                 cross_fit: CrossFit::Off,
                 calibration: Calibration::default(),
                 high_stakes: vec!["high_stakes".into()],
