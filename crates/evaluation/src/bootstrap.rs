@@ -76,6 +76,7 @@ pub fn percentile_intervals<const K: usize, G: Ord, R: Rng + ?Sized>(
     rng: &mut R,
 ) -> Result<[Interval; K], EvaluationError> {
     let found = shared_intervals(groups, |rows| statistics(rows).to_vec(), resamples, level, rng)?;
+    let found: Vec<Interval> = found.into_iter().collect::<Result<_, _>>()?;
     Ok(std::array::from_fn(|i| found[i]))
 }
 
@@ -83,14 +84,14 @@ pub fn percentile_intervals<const K: usize, G: Ord, R: Rng + ?Sized>(
 /// order. Statistics are computed on every core; the result does not depend on how many there are.
 ///
 /// # Errors
-/// As [`percentile_interval`], for the first statistic concerned.
+/// As [`percentile_interval`]; what is wrong with one statistic only is said in its place.
 pub fn shared_intervals<G: Ord, R: Rng + ?Sized>(
     groups: &[G],
     statistics: impl Fn(&[usize]) -> Vec<Option<f64>> + Sync,
     resamples: usize,
     level: f64,
     rng: &mut R,
-) -> Result<Vec<Interval>, EvaluationError> {
+) -> Result<Vec<Result<Interval, EvaluationError>>, EvaluationError> {
     check_level(level)?;
     if resamples == 0 {
         return Err(EvaluationError::Zero("resamples"));
@@ -121,12 +122,12 @@ pub fn shared_intervals<G: Ord, R: Rng + ?Sized>(
             }
         }
     }
-    let intervals = values.iter_mut().map(|values| interval_of(values, resamples, level));
-    let mut intervals: Vec<Interval> = intervals.collect::<Result<_, _>>()?;
+    let mut intervals: Vec<_> =
+        values.iter_mut().map(|values| interval_of(values, resamples, level)).collect();
     if drawn < members.len() {
         let scale = (drawn as f64 / members.len() as f64).sqrt();
         for (interval, whole) in intervals.iter_mut().zip(whole) {
-            let Some(whole) = whole else { continue };
+            let (Some(whole), Ok(interval)) = (whole, interval) else { continue };
             for end in [&mut interval.lower, &mut interval.upper, &mut interval.median] {
                 *end = whole + scale * (*end - whole);
             }

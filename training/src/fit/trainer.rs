@@ -64,7 +64,7 @@ pub enum FitError {
 }
 
 /// The fewest rows with a comparison that a classifier is fitted on.
-pub const MINIMUM_ROWS: usize = 100;
+pub const MINIMUM_ROWS: usize = 50;
 
 /// How a fit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

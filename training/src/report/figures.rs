@@ -124,7 +124,8 @@ impl<'a> Sample<'a> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let intervals = shared_intervals(&self.rows.groups, defined, resamples, LEVEL, &mut rng)?;
         let named = whole.iter().zip(intervals).filter_map(|((table, name, value), i)| {
-            let value = (*value)?;
+            // On most resamples undefined: no figure to speak of.
+            let (value, i) = ((*value)?, i.ok()?);
             let (i, least) = match BIASED.iter().find(|(biased, _)| biased == name) {
                 Some((_, least)) => (i.centred_on(value), *least),
                 None => (i, f64::NEG_INFINITY),
