@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use training::commands::{
-    advise, calibrate, cross_validate, evaluate, fetch_encoder, fit, import, threshold,
+    advise, calibrate, cross_validate, evaluate, fetch_encoder, fit, import, reproduce, threshold,
 };
 
 /// Reading a million rows makes tens of millions of small strings, which this allocator keeps together.
@@ -38,6 +38,8 @@ enum Command {
     Advise(advise::AdviseArgs),
     /// Read a public encoder for the deep tier, check it and write it as a folder.
     FetchEncoder(fetch_encoder::FetchEncoderArgs),
+    /// Train an artifact again by the command its card names and compare every figure.
+    Reproduce(reproduce::ReproduceArgs),
     /// Check data of any accepted format and write it as JSONL.
     Import(import::ImportArgs),
 }
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Some(Command::Threshold(args)) => args.run(&mut say),
         Some(Command::Advise(args)) => args.run(&mut say),
         Some(Command::FetchEncoder(args)) => args.run(&mut say),
+        Some(Command::Reproduce(args)) => args.run(&mut say),
         Some(Command::Import(args)) => args.run(&mut say),
     };
     match done {

