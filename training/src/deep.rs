@@ -74,7 +74,7 @@ pub fn fit_deep(
     observer: &mut dyn Observer,
     say: &mut dyn FnMut(&str),
 ) -> Result<TrainedDeep> {
-    let encoder = read_encoder(&deep.files, &EncoderOptions::default(), plan.backend)?;
+    let encoder = read_encoder(&deep.files, &EncoderOptions::default(), plan.backend.into())?;
     say(&format!("encoding {} rows: {}", fitting.examples.len(), encoder.describe()));
     let vectors = embed(&encoder, fitting.examples)?;
     let network = NetworkConfig { embedding: encoder.width(), ..plan.network.clone() };

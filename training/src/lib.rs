@@ -7,6 +7,7 @@ mod card;
 pub mod commands;
 pub mod decision_log;
 pub mod deep;
+pub mod encoder_download;
 pub mod encoder_source;
 pub mod fit;
 pub mod measure;

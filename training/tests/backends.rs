@@ -8,7 +8,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use classifier::{Backend, Classifier, NetworkConfig};
+use classifier::{Adapter, Backend, Classifier, NetworkConfig};
 use corpus::{Fractions, starter};
 use training::commands::starter_pairs;
 use training::fit::{FitConfig, Prepared, Silent, fit};
@@ -63,5 +63,5 @@ fn ndarray_agrees_with_flex() {
 #[cfg(feature = "wgpu")]
 #[test]
 fn wgpu_agrees_with_flex() {
-    agrees_with_flex(Backend::Wgpu);
+    agrees_with_flex(Backend::Wgpu(Adapter::Default));
 }

@@ -110,29 +110,77 @@ pub fn stacked(stack: [f64; 2], fast: Score, deep: Score) -> Option<Score> {
     Score::new(stack[0] * fast.logit() + stack[1] * deep.logit()).ok()
 }
 
-/// Reads an encoder on the engine that serves a backend: 8 bits on the CPU where the build and the processor
-/// have them, burn everywhere else.
+/// How wide the floats are that an encoder on a GPU computes in; what it hands out is 32 bits wide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EncoderPrecision {
+    /// 16 bits where that pays ([`Backend::half_pays`]), else 32.
+    #[default]
+    Auto,
+    /// 32 bits.
+    Full,
+    /// 16 bits.
+    Half,
+}
+
+impl EncoderPrecision {
+    /// Parses `auto`, `full` or `half`; `None` for any other text.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "full" => Some(Self::Full),
+            "half" => Some(Self::Half),
+            _ => None,
+        }
+    }
+}
+
+/// Where an encoder computes, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EncoderPlace {
+    /// Where.
+    pub backend: Backend,
+    /// In which floats, where that is a GPU.
+    pub precision: EncoderPrecision,
+}
+
+impl From<Backend> for EncoderPlace {
+    fn from(backend: Backend) -> Self {
+        Self { backend, precision: EncoderPrecision::Auto }
+    }
+}
+
+/// Reads an encoder on the engine that serves a place: 8 bits on the CPU where the build and the processor have
+/// them, burn everywhere else.
 ///
 /// # Errors
-/// When the files are refused or the backend is not to be had.
+/// When the files are refused, or the backend or half precision on it is not to be had.
 pub fn read_encoder(
     files: &EncoderFiles,
     options: &EncoderOptions,
-    backend: Backend,
+    place: EncoderPlace,
 ) -> Result<Encoder, ReadEncoderError> {
+    let EncoderPlace { backend, precision } = place;
+    let half = match precision {
+        EncoderPrecision::Full => false,
+        EncoderPrecision::Auto => backend.half_pays()?,
+        EncoderPrecision::Half if backend.is_gpu() => true,
+        EncoderPrecision::Half => return Err(EncoderError::NoHalf(backend.to_string()).into()),
+    };
     if backend == Backend::Flex {
         match Encoder::read(files, options, &EngineKind::Int8) {
             Err(EncoderError::NoInt8(_)) => {}
             read => return Ok(read?),
         }
     }
-    Ok(Encoder::read(files, options, &EngineKind::Burn(backend.device()?))?)
+    let device = backend.device()?;
+    let kind = if half { EngineKind::BurnHalf(device) } else { EngineKind::Burn(device) };
+    Ok(Encoder::read(files, options, &kind)?)
 }
 
 /// Why an encoder could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadEncoderError {
-    /// A file was refused.
+    /// A file was refused, or its engine is not to be had.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     /// The backend is not to be had.

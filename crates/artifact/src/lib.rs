@@ -12,7 +12,7 @@ mod probe;
 mod record;
 mod store;
 
-pub use deep::{DeepPair, DeepTier, ReadEncoderError, read_encoder, stacked};
+pub use deep::{DeepPair, DeepTier, EncoderPlace, EncoderPrecision, ReadEncoderError, read_encoder, stacked};
 pub use error::ArtifactError;
 pub use load::Artifact;
 pub use manifest::{

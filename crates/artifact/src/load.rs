@@ -9,8 +9,8 @@ use encoder::{EncoderFiles, EncoderOptions};
 use serde::de::DeserializeOwned;
 use types::{ModelName, ModelPair};
 
-use crate::deep::read_encoder;
-use crate::manifest::{FORMAT_VERSION, Manifest};
+use crate::deep::{EncoderPlace, read_encoder};
+use crate::manifest::{DeepRecord, FORMAT_VERSION, Manifest};
 use crate::probe::probe_queries;
 use crate::record::{CalibratorRecord, PairCalibratorRecord, ProbeRecord};
 use crate::store::{
@@ -45,15 +45,19 @@ impl Artifact {
     /// # Errors
     /// See [`ArtifactError`]; the file is always named.
     pub fn load(folder: &Path, backend: Backend) -> Result<Self, ArtifactError> {
-        Self::load_on(folder, backend, backend)
+        Self::load_on(folder, backend, Some(backend.into()))
     }
 
-    /// The same with the encoder of the deep tier on a backend of its own: a GPU earns its way on an encoder long
-    /// before it does on the classifiers.
+    /// The same with the encoder in a place of its own; `None`: without a deep tier, whose files are verified but
+    /// not read.
     ///
     /// # Errors
     /// See [`ArtifactError`]; the file is always named.
-    pub fn load_on(folder: &Path, backend: Backend, encoder: Backend) -> Result<Self, ArtifactError> {
+    pub fn load_on(
+        folder: &Path,
+        backend: Backend,
+        encoder: Option<EncoderPlace>,
+    ) -> Result<Self, ArtifactError> {
         let manifest = read_manifest(folder)?;
         for (name, expected) in &manifest.files {
             let file = inside(folder, name)?;
@@ -67,7 +71,12 @@ impl Artifact {
         let bind =
             |c: &PairCalibrator| binding(&network, &classifier, &c.pair, &record, &folder.join(CALIBRATOR));
         let bindings = calibrators.iter().map(bind).collect::<Result<_, _>>()?;
-        let deep = read_deep(folder, &manifest, &record, (backend, encoder))?;
+        let deep = match (&manifest.deep, encoder) {
+            (Some(deep), Some(place)) => {
+                Some(read_deep(folder, (&manifest, deep), &record, (backend, place))?)
+            }
+            _ => None,
+        };
         let default_pair = manifest.default_pair.pair().map_err(|e| invalid(folder, "default_pair", &e))?;
         if !calibrators.iter().any(|c| c.pair == default_pair) {
             return Err(invalid(folder, "default_pair", &format!("{default_pair} has no calibrator")));
@@ -93,7 +102,7 @@ impl Artifact {
         self.general.as_ref()
     }
 
-    /// The deep tier, where there is one.
+    /// The deep tier, where there is one and it was loaded.
     pub fn deep(&self) -> Option<&DeepTier> {
         self.deep.as_ref()
     }
@@ -109,7 +118,8 @@ impl Artifact {
         self.bindings.get(at).map(String::as_str)
     }
 
-    /// Everything that is loaded as a draft, to be written again with changes.
+    /// Everything that is loaded as a draft, to be written again with changes. What was loaded without its deep
+    /// tier is a draft without one.
     pub fn draft(&self) -> Draft<'_> {
         let manifest = &self.manifest;
         Draft {
@@ -157,10 +167,10 @@ impl Artifact {
         let stored: ProbeRecord = parse(&file, &read(&file)?)?;
         let deep = self.deep.as_ref().map(|deep| (deep, deep.pairs()));
         let found = probe(&self.classifier, &self.calibrators, deep);
-        let tiers = [
-            (stored.win_probabilities, found.win_probabilities, PROBE_TOLERANCE),
-            (stored.deep, found.deep, DEEP_PROBE_TOLERANCE),
-        ];
+        let mut tiers = vec![(stored.win_probabilities, found.win_probabilities, PROBE_TOLERANCE)];
+        if self.deep.is_some() || self.manifest.deep.is_none() {
+            tiers.push((stored.deep, found.deep, DEEP_PROBE_TOLERANCE));
+        }
         for (stored, found, tolerance) in tiers {
             let whole = stored.len() == found.len()
                 && stored.iter().zip(&found).all(|(stored, found)| stored.len() == found.len());
@@ -339,18 +349,17 @@ fn read_general(folder: &Path, manifest: &Manifest) -> Result<Option<GeneralAxis
     Ok(Some(axis.map_err(|source| ArtifactError::Weights { file, source })?))
 }
 
-/// The deep tier, where the manifest has one.
+/// The deep tier that a manifest describes.
 fn read_deep(
     folder: &Path,
-    manifest: &Manifest,
+    (manifest, deep): (&Manifest, &DeepRecord),
     record: &CalibratorRecord,
-    (backend, of_encoder): (Backend, Backend),
-) -> Result<Option<DeepTier>, ArtifactError> {
-    let Some(deep) = &manifest.deep else { return Ok(None) };
+    (backend, place): (Backend, EncoderPlace),
+) -> Result<DeepTier, ArtifactError> {
     let refused = |reason: String| ArtifactError::Encoder { folder: folder.to_owned(), reason };
     let [config, tokenizer, weights] = ENCODER.map(|name| read(&folder.join(name)));
     let files = EncoderFiles { config: config?, tokenizer: tokenizer?, weights: weights? };
-    let encoder = read_encoder(&files, &EncoderOptions::default(), of_encoder);
+    let encoder = read_encoder(&files, &EncoderOptions::default(), place);
     let encoder = encoder.map_err(|e| refused(e.to_string()))?;
     let config = deep.network.config().map_err(|e| invalid(folder, "deep.network", &e))?;
     if config.embedding != encoder.width() {
@@ -377,7 +386,7 @@ fn read_deep(
         let calibrator = pair_calibrator(folder, manifest, &stored.calibrator)?;
         pairs.push(DeepPair { stack: stored.stack, band, calibrator });
     }
-    Ok(Some(DeepTier::new(encoder, files, classifier, pairs)))
+    Ok(DeepTier::new(encoder, files, classifier, pairs))
 }
 
 /// The classifier and the hash of its network.

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use artifact::{
     Artifact, ArtifactError, CalibrationRecord, DataSummary, DeepDraft, DeepPair, DeepTier, Draft,
-    FORMAT_VERSION, Manifest, Metrics, OperatingPoint, PairCalibrator, Splits, read_encoder,
+    EncoderPlace, EncoderPrecision, FORMAT_VERSION, Manifest, Metrics, OperatingPoint, PairCalibrator,
+    Splits, read_encoder,
 };
 use calibration::{Band, Bounds, Calibrator, Knot, Map, PlattScaling, SliceOffsets, VennAbers};
 use classifier::{Abilities, Backend, Classifier, GeneralAxis, NetworkConfig, NgramTable};
@@ -180,7 +181,7 @@ fn deep_tier((config, weights): &(NetworkConfig, Vec<u8>), fast: &Artifact, uppe
         tokenizer: read("tokenizer.json"),
         weights: read("model.safetensors"),
     };
-    let encoder = read_encoder(&files, &EncoderOptions::default(), Backend::Flex).unwrap();
+    let encoder = read_encoder(&files, &EncoderOptions::default(), Backend::Flex.into()).unwrap();
     let (models, device) = (fast.classifier().models().to_vec(), Backend::Flex.device().unwrap());
     let classifier = Classifier::from_bytes(weights, config, models, &device).unwrap();
     let band = Band::new(-0.5, upper).unwrap();
@@ -248,6 +249,12 @@ fn a_deep_tier_is_loaded_as_written_and_not_with_one_byte_changed() {
         fs::write(&file, whole).unwrap();
     }
     assert!(load(&at).is_ok());
+    let without = Artifact::load_on(&at, Backend::Flex, None).unwrap();
+    assert!(without.deep().is_none() && without.manifest().deep.is_some());
+    assert_eq!(without.binding(&pair()), deep.binding(&pair()), "thresholds stay bound to both tiers");
+    let half = EncoderPlace { backend: Backend::Flex, precision: EncoderPrecision::Half };
+    let refused = read_encoder(tier.files(), &EncoderOptions::default(), half).unwrap_err();
+    assert!(refused.to_string().starts_with("flex does not compute in 16-bit floats"), "{refused}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ mod weights;
 
 pub use ability::{Abilities, Ability};
 pub use batch::Batch;
-pub use device::{Backend, BackendError};
+pub use device::{Adapter, Backend, BackendError};
 pub use general::GeneralAxis;
 pub use network::{Network, NetworkConfig};
 pub use ngrams::NgramTable;

@@ -1,7 +1,9 @@
 //! An encoder ready to use: text in, vector out, on the engine chosen.
 
-use burn::tensor::Device;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, FloatDType, Tensor};
 
+use crate::calls::{MOST_TOKENS, calls};
 use crate::network::Ids;
 use crate::weights::{self, Weights};
 use crate::{Bert, EncoderConfig, EncoderError, EncoderOptions, Precision, Tokens};
@@ -22,15 +24,18 @@ pub struct EncoderFiles {
 pub enum EngineKind {
     /// The burn module on a device: the reference.
     Burn(Device),
+    /// The same with weights and activations of 16 bits, sums and normalisation of 32: for GPUs that compute in
+    /// them.
+    BurnHalf(Device),
     /// The 8-bit CPU engine, one thread per call.
     Int8,
 }
 
 /// An engine with its weights.
 #[derive(Debug)]
-pub enum Engine {
-    /// The burn module and where it lives.
-    Burn(Box<Bert>, Device),
+enum Engine {
+    /// The burn module, where it lives, and whether its weights are halves.
+    Burn { bert: Box<Bert>, device: Device, half: bool },
     /// The 8-bit engine.
     #[cfg(feature = "int8")]
     Int8(Box<crate::int8::Int8Bert>),
@@ -48,8 +53,8 @@ impl Encoder {
     /// Reads a checkpoint with options on top of what its configuration says.
     ///
     /// # Errors
-    /// When a file is refused; it is named with what was expected. [`EncoderError::NoInt8`] when that engine is
-    /// asked for and not to be had.
+    /// When a file is refused; it is named with what was expected. [`EncoderError::NoInt8`] or
+    /// [`EncoderError::NoHalf`] when that engine is asked for and not to be had.
     pub fn read(
         files: &EncoderFiles,
         options: &EncoderOptions,
@@ -60,7 +65,15 @@ impl Encoder {
         let weights = Weights::read(&files.weights)?;
         let engine = match kind {
             EngineKind::Burn(device) => {
-                Engine::Burn(Box::new(weights.bert(&config, device)?), device.clone())
+                let bert = Box::new(weights.bert(&config, device)?);
+                Engine::Burn { bert, device: device.clone(), half: false }
+            }
+            EngineKind::BurnHalf(device) if !device.supports_dtype(FloatDType::F16) => {
+                return Err(EncoderError::NoHalf(format!("{device:?}")));
+            }
+            EngineKind::BurnHalf(device) => {
+                let bert = Box::new(weights.bert(&config, device)?.map(&mut ToHalf));
+                Engine::Burn { bert, device: device.clone(), half: true }
             }
             #[cfg(feature = "int8")]
             EngineKind::Int8 => Engine::Int8(Box::new(crate::int8::Int8Bert::new(&weights, &config)?)),
@@ -83,7 +96,8 @@ impl Encoder {
     /// Engine and shape in a few words.
     pub fn describe(&self) -> String {
         let engine = match &self.engine {
-            Engine::Burn(_, device) => format!("burn on {device:?}"),
+            Engine::Burn { device, half: false, .. } => format!("burn on {device:?}"),
+            Engine::Burn { device, half: true, .. } => format!("burn in 16 bits on {device:?}"),
             #[cfg(feature = "int8")]
             Engine::Int8(bert) => format!("int8 ({})", bert.kernel()),
         };
@@ -102,38 +116,74 @@ impl Encoder {
         self.embed_batch(&[ids]).into_iter().next().unwrap_or_default()
     }
 
-    /// The vectors of several texts' ids. On burn, rows shorter than the longest are padded and masked: they
-    /// differ from [`Encoder::embed`] by rounding. The 8-bit engine gives the same bits either way.
+    /// The vectors of several texts' ids, in their order. On burn, rows shorter than the longest beside them are
+    /// padded and masked: they differ from [`Encoder::embed`] by rounding. The 8-bit engine gives the same bits
+    /// either way.
+    ///
+    /// However many the rows, a device is given at most 8,192 tokens at once, padding counted: that bounds its
+    /// memory (docs/experiments.md, "Batches on a GPU").
     pub fn embed_batch(&self, rows: &[&[u32]]) -> Vec<Vec<f32>> {
-        if rows.is_empty() {
-            return Vec::new();
-        }
         match &self.engine {
-            Engine::Burn(bert, device) => {
-                let ids = Ids::new(rows, device);
-                let vectors = bert.forward(&ids, self.config.shape.heads, self.config.pooling);
-                let flat: Vec<f32> = vectors.into_data().iter::<f32>().collect();
-                flat.chunks(self.width()).map(<[f32]>::to_vec).collect()
+            Engine::Burn { bert, device, .. } => {
+                let lengths: Vec<usize> = rows.iter().map(|ids| ids.len()).collect();
+                let mut vectors = vec![Vec::new(); rows.len()];
+                for call in calls(&lengths, MOST_TOKENS) {
+                    let ids: Vec<&[u32]> = call.iter().map(|row| rows[*row]).collect();
+                    let found =
+                        bert.forward(&Ids::new(&ids, device), self.config.shape.heads, self.config.pooling);
+                    let flat: Vec<f32> = found.into_data().iter::<f32>().collect();
+                    for (row, vector) in call.iter().zip(flat.chunks(self.width())) {
+                        vectors[*row] = vector.to_vec();
+                    }
+                }
+                vectors
             }
             #[cfg(feature = "int8")]
             Engine::Int8(bert) => rows.iter().map(|ids| bert.embed(ids)).collect(),
         }
     }
 
-    /// The files of this encoder with its options written into the configuration; `None` on the 8-bit engine,
-    /// whose files are those it was read from.
+    /// Gives memory that a device keeps for reuse back to it; what the weights lie in stays.
+    pub fn release_memory(&self) {
+        if let Engine::Burn { device, .. } = &self.engine {
+            device.memory_cleanup();
+        }
+    }
+
+    /// Bytes its device has reserved in this process, weights and room for activations; `None` where it does not
+    /// say.
+    pub fn reserved_bytes(&self) -> Option<u64> {
+        match &self.engine {
+            Engine::Burn { device, .. } => Some(device.memory_pool_usage()?.bytes_reserved),
+            #[cfg(feature = "int8")]
+            Engine::Int8(_) => None,
+        }
+    }
+
+    /// The files of this encoder with its options written into the configuration; `None` on the engines that
+    /// round what they read, whose files are those they were read from.
     ///
     /// # Errors
     /// When a tensor cannot be read back or a file not written.
     pub fn to_files(&self, precision: Precision) -> Result<Option<EncoderFiles>, EncoderError> {
         match &self.engine {
-            Engine::Burn(bert, _) => Ok(Some(EncoderFiles {
+            Engine::Burn { bert, half: false, .. } => Ok(Some(EncoderFiles {
                 config: self.config.to_json()?,
                 tokenizer: self.tokens.to_json()?,
                 weights: weights::to_bytes(bert, &self.config, precision)?,
             })),
+            Engine::Burn { half: true, .. } => Ok(None),
             #[cfg(feature = "int8")]
             Engine::Int8(_) => Ok(None),
         }
+    }
+}
+
+/// Rounds every weight to 16 bits.
+struct ToHalf;
+
+impl ModuleMapper for ToHalf {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor.cast(FloatDType::F16))
     }
 }

@@ -61,4 +61,7 @@ pub enum EncoderError {
     /// The 8-bit engine is not part of this build, or this processor would overflow in it.
     #[error("the int8 engine is not available: {0}")]
     NoInt8(&'static str),
+    /// A device that does not compute in 16-bit floats.
+    #[error("{0} does not compute in 16-bit floats: full precision works everywhere")]
+    NoHalf(String),
 }

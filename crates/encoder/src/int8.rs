@@ -26,7 +26,7 @@ fn kernels() -> (&'static Integers, &'static GemmExecutor) {
 }
 
 /// A BERT encoder with 8-bit weights.
-pub struct Int8Bert {
+pub(crate) struct Int8Bert {
     integers: &'static Integers,
     floats: &'static GemmExecutor,
     hidden: usize,

@@ -5,6 +5,7 @@
 //! training moves; the 8-bit engine (cargo feature `int8`) serves the same weights faster on a CPU. Vectors
 //! only: what they say about difficulty is learned in `classifier`. Nothing here touches a file or a network.
 
+mod calls;
 mod config;
 mod encoder;
 mod error;
@@ -17,7 +18,7 @@ mod tokens;
 mod weights;
 
 pub use config::{EncoderConfig, EncoderOptions, Pooling, Shape};
-pub use encoder::{Encoder, EncoderFiles, Engine, EngineKind};
+pub use encoder::{Encoder, EncoderFiles, EngineKind};
 pub use error::EncoderError;
 pub use many::on_this_thread;
 pub use network::Bert;

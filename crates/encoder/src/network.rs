@@ -4,7 +4,7 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, LayerNorm, Linear};
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, activation};
 
 use crate::Pooling;
 
@@ -44,6 +44,9 @@ pub struct Block {
     pub norm: LayerNorm,
 }
 
+/// Taken from the score of padding: it vanishes in the softmax. Small enough for 16 bits.
+const MASKED: f64 = 1e4;
+
 /// Rows of token ids on a device, padded to the longest.
 #[derive(Debug, Clone)]
 pub(crate) struct Ids {
@@ -74,9 +77,9 @@ impl Ids {
 }
 
 impl Bert {
-    /// Vectors of the texts, `[n, hidden]`.
+    /// Vectors of the texts, `[n, hidden]`, of 32 bits whatever the weights are.
     pub(crate) fn forward(&self, ids: &Ids, heads: usize, pooling: Pooling) -> Tensor<2> {
-        let tokens = self.tokens(ids, heads);
+        let tokens = self.tokens(ids, heads).cast(FloatDType::F32);
         self.pool(tokens, ids.mask.as_ref(), pooling)
     }
 
@@ -86,7 +89,7 @@ impl Bert {
         let positions = self.positions.weight.val().slice(0..t).unsqueeze::<3>();
         let mut x = self.norm.forward(self.words.forward(ids.ids.clone()) + positions);
         // Added to the scores: nothing attends to padding.
-        let bias = ids.mask.clone().map(|mask| ((mask - 1.0) * 1e9).reshape([n, 1, 1, t]));
+        let bias = ids.mask.clone().map(|mask| ((mask - 1.0) * MASKED).reshape([n, 1, 1, t]).cast(x.dtype()));
         for layer in &self.layers {
             x = layer.forward(x, bias.as_ref(), heads);
         }
@@ -98,10 +101,10 @@ impl Bert {
         match (pooling, &self.pooling_query) {
             (Pooling::Cls, _) => tokens.slice([0..n, 0..1]).reshape([n, hidden]),
             (Pooling::Attention, Some(query)) => {
-                let query: Tensor<3> = query.val().reshape([1, hidden, 1]);
+                let query: Tensor<3> = query.val().cast(FloatDType::F32).reshape([1, hidden, 1]);
                 let scores = tokens.clone().matmul(query.expand([n, hidden, 1])).reshape([n, t]);
                 let scores = match mask {
-                    Some(mask) => scores + (mask.clone() - 1.0) * 1e9,
+                    Some(mask) => scores + (mask.clone() - 1.0) * MASKED,
                     None => scores,
                 };
                 weighted(tokens, activation::softmax(scores, 1))

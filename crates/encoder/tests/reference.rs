@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "wgpu")]
+use classifier::Adapter;
 use classifier::Backend;
 use encoder::{Encoder, EncoderError, EncoderFiles, EncoderOptions, EngineKind, Pooling, Precision};
 
@@ -55,9 +57,8 @@ fn backends() -> Vec<Backend> {
     if cfg!(feature = "ndarray") {
         backends.push(Backend::Ndarray);
     }
-    if cfg!(feature = "wgpu") {
-        backends.push(Backend::Wgpu);
-    }
+    #[cfg(feature = "wgpu")]
+    backends.push(Backend::Wgpu(Adapter::Default));
     backends
 }
 
@@ -133,6 +134,69 @@ fn padding_changes_nothing_beyond_rounding() {
             }
         }
     }
+}
+
+/// Half precision is within 2e-2 of ONNX Runtime, relative to the vector's length.
+#[cfg(feature = "wgpu")]
+#[test]
+fn half_precision_is_close_where_the_adapter_has_it_and_refused_elsewhere() {
+    let backend = Backend::Wgpu(Adapter::Default);
+    let device = backend.device().unwrap();
+    let mut checked = vec![(tiny(), "tiny.json")];
+    checked.extend(minilm().map(|files| (files, "minilm.json")));
+    for (files, name) in checked {
+        let half = EngineKind::BurnHalf(device.clone());
+        let encoder = match Encoder::read(&files, &EncoderOptions::default(), &half) {
+            Err(EncoderError::NoHalf(_)) => {
+                eprintln!(
+                    "this adapter has no 16-bit floats: refused, and served in 32 bits unless asked for"
+                );
+                assert_eq!(backend.half_pays(), Ok(false));
+                return;
+            }
+            read => read.unwrap(),
+        };
+        assert!(encoder.describe().starts_with("burn in 16 bits"), "{}", encoder.describe());
+        assert_eq!(encoder.to_files(Precision::Full).unwrap(), None, "rounded weights are not written");
+        let length = |vector: &[f32]| vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+        let off = |found: &[f32], expected: &[f32]| {
+            let off: Vec<f32> = found.iter().zip(expected).map(|(f, e)| f - e).collect();
+            length(&off) / length(expected)
+        };
+        let figures = figures(name);
+        let all: Vec<Vec<u32>> = figures
+            .keys()
+            .map(|length| ids(length.parse().unwrap(), encoder.config().shape.vocabulary))
+            .collect();
+        let padded = encoder.embed_batch(&all.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        for ((ids, expected), padded) in all.iter().zip(figures.values()).zip(&padded) {
+            let (alone, padded) = (off(&encoder.embed(ids), expected), off(padded, expected));
+            eprintln!("{name}, {} tokens: off by {alone} alone, by {padded} in a batch", ids.len());
+            assert!(alone < 2e-2 && padded < 2e-2, "{name}, {} tokens: {alone}, {padded}", ids.len());
+        }
+    }
+}
+
+/// What was reserved for the largest call is enough for every other, in whatever order they come.
+#[cfg(feature = "wgpu")]
+#[test]
+fn memory_on_a_device_is_bounded_by_the_largest_call() {
+    let encoder = on(&tiny(), Backend::Wgpu(Adapter::Default));
+    let most = encoder.config().head_tokens + encoder.config().tail_tokens + 2;
+    let long = ids(most, 64);
+    let call = |rows: usize, tokens: usize| drop(encoder.embed_batch(&vec![&long[..tokens]; rows]));
+    call(8_192 / most, most);
+    call(8_192 / most, most);
+    let reserved = encoder.reserved_bytes().unwrap();
+    for step in 0..16 {
+        // Far more than a call may hold, and sizes that never repeat.
+        call(1 + (step * 29) % 80, 1 + (step * 37) % most);
+    }
+    let after = encoder.reserved_bytes().unwrap();
+    eprintln!("{reserved} bytes after the largest call, {after} after the others");
+    assert!(after <= 2 * reserved, "{reserved} bytes after the largest call, {after} after the others");
+    encoder.release_memory();
+    assert!(encoder.reserved_bytes().unwrap() <= after);
 }
 
 #[test]

@@ -8,15 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use artifact::{DeepTier, read_encoder};
+use artifact::{DeepTier, EncoderPlace, EncoderPrecision, read_encoder};
 use classifier::Backend;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Sender, TrySendError, bounded};
 use encoder::{Encoder, EncoderError, EncoderOptions};
 use tokio::sync::oneshot;
 use types::TierReason;
 
 use crate::RouterError;
 use crate::counters::Counters;
+use pace::Pace;
+
+mod pace;
 
 /// How the deep tier is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +28,16 @@ pub struct DeepOptions {
     pub enabled: bool,
     /// Where the encoder runs; the classifiers stay where [`crate::RouterOptions`] says.
     pub backend: Backend,
+    /// In which floats, where that is a GPU.
+    pub precision: EncoderPrecision,
     /// Threads that run it, at least 1.
     pub workers: usize,
     /// Queries that may wait for it, at least 1.
     pub queue: usize,
     /// Queries of one batch at most, at least 1.
     pub max_batch: usize,
-    /// How long a batch waits for more queries after its first.
+    /// How long a batch waits for more queries after its first, where queries come together; a lone one never
+    /// waits.
     pub max_wait: Duration,
     /// How long a query waits for its vector before the fast tier decides alone.
     pub deadline: Duration,
@@ -46,17 +52,22 @@ impl Default for DeepOptions {
 impl DeepOptions {
     /// What suits a backend: query by query on a CPU, where batches gain nothing; batches on a GPU.
     pub fn on(backend: Backend) -> Self {
-        let (queue, max_batch, max_wait_us) =
-            if backend == Backend::Wgpu { (256, 32, 500) } else { (8, 1, 0) };
+        let (queue, max_batch, max_wait_us) = if backend.is_gpu() { (256, 32, 500) } else { (8, 1, 0) };
         Self {
             enabled: true,
             backend,
+            precision: EncoderPrecision::Auto,
             workers: 1,
             queue,
             max_batch,
             max_wait: Duration::from_micros(max_wait_us),
             deadline: Duration::from_millis(15),
         }
+    }
+
+    /// Where the encoder computes; `None` where the tier is not served and its encoder need not be read.
+    pub(crate) fn place(&self) -> Option<EncoderPlace> {
+        self.enabled.then_some(EncoderPlace { backend: self.backend, precision: self.precision })
     }
 }
 
@@ -69,6 +80,8 @@ pub(crate) trait Embed: Send + Sync {
     fn ids(&self, text: &str) -> Result<Vec<u32>, EncoderError>;
     /// The vectors of several texts' ids. May panic: a lost device does so deep inside.
     fn embed_batch(&self, rows: &[&[u32]]) -> Vec<Vec<f32>>;
+    /// Gives memory that was kept for reuse back.
+    fn release_memory(&self) {}
     /// Engine and size in a few words.
     fn describe(&self) -> String;
 }
@@ -80,6 +93,10 @@ impl Embed for Encoder {
 
     fn embed_batch(&self, rows: &[&[u32]]) -> Vec<Vec<f32>> {
         Self::embed_batch(self, rows)
+    }
+
+    fn release_memory(&self) {
+        Self::release_memory(self);
     }
 
     fn describe(&self) -> String {
@@ -165,7 +182,8 @@ impl Engine {
         Some(spare)
     }
 
-    /// One text of each of a few lengths, alone and as a full batch: shaders are compiled, pages are touched.
+    /// One text of each of a few lengths, alone and as a full batch, the largest last: shaders are compiled, pages
+    /// are touched, and of the memory that grew on the way only what the largest batch needs is asked for again.
     fn warm_up(&self, max_batch: usize) -> Result<(), TierReason> {
         for words in [16, 64, 256] {
             let ids = self.current().ids(&"word ".repeat(words)).map_err(|_| TierReason::EncoderFailed)?;
@@ -173,6 +191,7 @@ impl Engine {
                 self.embed(&vec![ids.as_slice(); rows]).ok_or(TierReason::DeviceLost)?;
             }
         }
+        self.current().release_memory();
         Ok(())
     }
 
@@ -223,7 +242,7 @@ impl DeepWorkers {
     ) -> Result<Self, RouterError> {
         let files = tier.files().clone();
         let spare = move || {
-            let encoder = read_encoder(&files, &EncoderOptions::default(), Backend::Flex).ok()?;
+            let encoder = read_encoder(&files, &EncoderOptions::default(), Backend::Flex.into()).ok()?;
             Some(Arc::new(encoder) as Arc<dyn Embed>)
         };
         Self::start(tier.encoder().clone(), Box::new(spare), options, counters)
@@ -246,8 +265,11 @@ impl DeepWorkers {
             let work = move || {
                 let _ = ready.send(engine.warm_up(max_batch));
                 drop(ready);
-                while let Ok(first) = queue.recv() {
-                    engine.answer(collect(first, &queue, max_batch, max_wait));
+                let mut pace = Pace::new(max_batch, max_wait);
+                while let Some(batch) = pace.collect(&queue) {
+                    let size = batch.len();
+                    engine.answer(batch);
+                    pace.answered(size);
                 }
             };
             std::thread::Builder::new()
@@ -292,19 +314,6 @@ impl DeepWorkers {
     pub(crate) fn at_once(&self) -> usize {
         (self.options.workers.max(1) * self.options.max_batch.max(1)).min(self.options.queue.max(1))
     }
-}
-
-/// The first job and those that come within the wait, up to a full batch.
-fn collect(first: Job, queue: &Receiver<Job>, max_batch: usize, max_wait: Duration) -> Vec<Job> {
-    let mut batch = vec![first];
-    let until = Instant::now() + max_wait;
-    while batch.len() < max_batch {
-        match queue.recv_deadline(until) {
-            Ok(job) => batch.push(job),
-            Err(_) => break,
-        }
-    }
-    batch
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl ArtifactInfo {
                 operating_points.push(PointInfo::new(name, of, point).map_err(bad)?);
             }
         }
-        let deep = artifact.deep().filter(|_| options.deep.enabled).into_iter();
+        let deep = artifact.deep().into_iter();
         Ok(Self {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
@@ -116,7 +116,7 @@ impl PointInfo {
 /// What should be known of every answer.
 fn warnings(artifact: &Artifact, options: &RouterOptions) -> Result<Vec<String>, RouterError> {
     let mut warnings = foreign_backends(artifact, options)?;
-    if artifact.deep().is_some() && !options.deep.enabled {
+    if artifact.manifest().deep.is_some() && !options.deep.enabled {
         warnings.push(
             "the deep tier is switched off: operating points were selected for both tiers together"
                 .to_owned(),

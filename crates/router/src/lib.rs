@@ -9,7 +9,8 @@ mod route;
 mod tiers;
 
 pub use admission::{Admission, AdmissionError, Permit};
-pub use classifier::Backend;
+pub use artifact::EncoderPrecision;
+pub use classifier::{Adapter, Backend};
 pub use counters::TierCounts;
 pub use deep::DeepOptions;
 pub use info::{ArtifactInfo, PointInfo};

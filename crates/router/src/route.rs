@@ -23,7 +23,7 @@ use crate::deep::{DeepOptions, DeepWorkers};
 /// How to load an artifact.
 #[derive(Debug, Clone, Default)]
 pub struct RouterOptions {
-    /// Where the classifiers run.
+    /// Where the classifiers run: on a CPU whatever is said, for they take microseconds ([`Backend::on_cpu`]).
     pub backend: Backend,
     /// What answers under the models' names, where the operator says so.
     pub backends: BTreeMap<ModelName, BackendIdentity>,
@@ -260,11 +260,11 @@ impl Router {
     /// # Errors
     /// When the artifact is refused, the file is named; when the encoder does not get through its first texts.
     pub fn load(folder: &Path, options: &RouterOptions) -> Result<Self, RouterError> {
-        let artifact = Artifact::load_on(folder, options.backend, options.deep.backend)?;
+        let artifact = Artifact::load_on(folder, options.backend.on_cpu(), options.deep.place())?;
         let info = ArtifactInfo::new(&artifact, options)?;
         let counters = Arc::<Counters>::default();
-        let deep = artifact.deep().filter(|_| options.deep.enabled);
-        let workers = deep.map(|tier| DeepWorkers::of(tier, &options.deep, counters.clone())).transpose()?;
+        let workers =
+            artifact.deep().map(|tier| DeepWorkers::of(tier, &options.deep, counters.clone())).transpose()?;
         let (idle, deep_idle) = (Stock::default(), Stock::default());
         Ok(Self { artifact, info, idle, deep_idle, workers, counters })
     }

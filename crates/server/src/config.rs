@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use router::{Backend, DeepOptions};
+use router::{Backend, DeepOptions, EncoderPrecision};
 use serde::Deserialize;
 use thiserror::Error;
 use types::{BackendIdentity, ModelName};
@@ -64,14 +64,18 @@ pub struct Settings {
     /// Folder of the artifact to serve.
     #[arg(long, env = "RUNG_ARTIFACT", value_name = "FOLDER")]
     pub artifact: Option<PathBuf>,
-    /// Where the classifiers compute: flex, ndarray or wgpu (the latter two by cargo feature).
+    /// Where to compute: flex or ndarray on the CPU, or wgpu, which moves the deep tier's encoder to a GPU: the
+    /// classifiers stay on the CPU (ndarray and wgpu by cargo feature). wgpu:ADAPTER chooses the GPU: discrete[:N],
+    /// integrated[:N], virtual[:N] or cpu.
     #[arg(long, env = "RUNG_BACKEND")]
     pub backend: Option<String>,
-    /// Where the deep tier's encoder computes; the backend by default. Which GPU: CUBECL_WGPU_DEFAULT_DEVICE, such
-    /// as `DiscreteGpu(0)`, `IntegratedGpu(0)` or `Cpu`.
+    /// Where the deep tier's encoder computes; the backend by default.
     #[arg(long, env = "RUNG_ENCODER_BACKEND", value_name = "BACKEND")]
     pub encoder_backend: Option<String>,
-    /// Serve the fast tier alone.
+    /// Floats of an encoder on a GPU: full (32 bits), half (16), or auto, which is half where the GPU computes in it.
+    #[arg(long, env = "RUNG_ENCODER_PRECISION", value_name = "PRECISION")]
+    pub encoder_precision: Option<String>,
+    /// Serve the fast tier alone; the encoder is not read.
     #[arg(long, env = "RUNG_NO_DEEP", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub no_deep: Option<bool>,
     /// Threads for the deep tier's encoder.
@@ -83,7 +87,8 @@ pub struct Settings {
     /// Queries the encoder takes at once: 1 on a CPU, 32 on wgpu by default.
     #[arg(long, env = "RUNG_DEEP_MAX_BATCH", value_name = "QUERIES")]
     pub deep_max_batch: Option<usize>,
-    /// Microseconds a batch waits for more queries after its first: 0 on a CPU, 500 on wgpu by default.
+    /// Microseconds a batch waits for more queries where they come together, a lone one never: 0 on a CPU, 500 on
+    /// wgpu by default.
     #[arg(long, env = "RUNG_DEEP_MAX_WAIT_US", value_name = "MICROSECONDS")]
     pub deep_max_wait_us: Option<u64>,
     /// Milliseconds after which the fast tier decides alone, marked.
@@ -127,7 +132,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Folder of the artifact.
     pub artifact: PathBuf,
-    /// Where the classifiers compute.
+    /// Where to compute; classifiers stay on the CPU.
     pub backend: Backend,
     /// How the deep tier is served.
     pub deep: DeepOptions,
@@ -171,6 +176,7 @@ impl Settings {
             artifact: self.artifact.or(below.artifact),
             backend: self.backend.or(below.backend),
             encoder_backend: self.encoder_backend.or(below.encoder_backend),
+            encoder_precision: self.encoder_precision.or(below.encoder_precision),
             no_deep: self.no_deep.or(below.no_deep),
             deep_workers: self.deep_workers.or(below.deep_workers),
             deep_queue: self.deep_queue.or(below.deep_queue),
@@ -225,13 +231,15 @@ impl Settings {
     }
 
     /// What suits the encoder's backend, but for what is set.
-    fn deep(&self, of_classifiers: Backend) -> Result<DeepOptions, ConfigError> {
+    fn deep(&self, otherwise: Backend) -> Result<DeepOptions, ConfigError> {
         let chosen = self.encoder_backend.as_deref().map(|name| backend("encoder_backend", name));
-        let suited = DeepOptions::on(chosen.transpose()?.unwrap_or(of_classifiers));
+        let suited = DeepOptions::on(chosen.transpose()?.unwrap_or(otherwise));
+        let precision = self.encoder_precision.as_deref().map(|name| precision(name, suited.backend));
         let counted =
             |key, set: Option<usize>, otherwise| at_least(key, set.unwrap_or(otherwise), 1, "at least 1");
         Ok(DeepOptions {
             enabled: !self.no_deep.unwrap_or(false),
+            precision: precision.transpose()?.unwrap_or(suited.precision),
             workers: counted("deep_workers", self.deep_workers, suited.workers)?,
             queue: counted("deep_queue", self.deep_queue, suited.queue)?,
             max_batch: counted("deep_max_batch", self.deep_max_batch, suited.max_batch)?,
@@ -244,8 +252,22 @@ impl Settings {
 
 /// The backend of a name.
 fn backend(key: &'static str, name: &str) -> Result<Backend, ConfigError> {
-    let expected = "flex, ndarray or wgpu";
-    name.parse().map_err(|_| ConfigError::Value { key, expected, found: name.to_owned() })
+    name.parse().map_err(|_| ConfigError::Value { key, expected: Backend::EXPECTED, found: name.to_owned() })
+}
+
+/// The precision of a name, on a backend that has it.
+fn precision(name: &str, backend: Backend) -> Result<EncoderPrecision, ConfigError> {
+    let refused = |expected| {
+        let found = format!("{name} on {backend}");
+        ConfigError::Value { key: "encoder_precision", expected, found }
+    };
+    match EncoderPrecision::parse(name) {
+        None => Err(refused("auto, full or half")),
+        Some(EncoderPrecision::Half) if !backend.is_gpu() => {
+            Err(refused("half only with an encoder on wgpu"))
+        }
+        Some(precision) => Ok(precision),
+    }
 }
 
 fn at_least(
@@ -308,6 +330,15 @@ mod tests {
         let bad =
             Settings { encoder_backend: Some("gpu".into()), ..Settings::default() }.build().unwrap_err();
         assert!(bad.to_string().starts_with("encoder_backend: expected flex, ndarray or wgpu"));
+        let text = "backend = \"wgpu:discrete:1\"\nencoder_precision = \"half\"\n";
+        let deep = file(text).unwrap().build().unwrap().deep;
+        assert_eq!(deep.backend, Backend::Wgpu(router::Adapter::Discrete(1)));
+        assert_eq!((deep.precision, deep.max_batch), (EncoderPrecision::Half, 32));
+        for (backend, asked) in [("flex", "half"), ("wgpu", "double")] {
+            let (backend, asked) = (Some(backend.into()), Some(asked.into()));
+            let bad = Settings { backend, encoder_precision: asked, ..Settings::default() }.build();
+            assert!(bad.unwrap_err().to_string().starts_with("encoder_precision: expected"));
+        }
         let below = file("served_by = [\"small=vllm/0.11.2/fp8\"]\n").unwrap();
         let config = below.build().unwrap();
         let (model, backend) = config.backends.first_key_value().unwrap();

@@ -22,7 +22,7 @@ use super::fit::TuningArgs;
 use super::{DataArgs, Loaded, PairArgs};
 use crate::calibrate::label;
 use crate::deep::embed;
-use crate::encoder_source;
+use crate::encoder_source::{self, Pins};
 use crate::fit::{Prepared, Silent, fit};
 use crate::measure::prompt_length;
 use crate::pipeline::models_of;
@@ -131,8 +131,8 @@ impl CrossValidateArgs {
             Prepared::new(examples, &models_of(pairs), pairs, &network.features, config.tie_value);
         prepared.prior = self.tuning.prior()?.map(|prior| prior.axis);
         if let Some(path) = &self.encoder {
-            let files = encoder_source::read(path, None)?;
-            let encoder = read_encoder(&files, &self.options.options(), self.tuning.backend())?;
+            let files = encoder_source::read(path, &Pins::default())?;
+            let encoder = read_encoder(&files, &self.options.options(), self.tuning.backend().into())?;
             network.embedding = encoder.width();
             prepared.embeddings = Some(embed(&encoder, examples)?);
         }

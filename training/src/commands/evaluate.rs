@@ -61,7 +61,7 @@ pub struct EvaluateArgs {
     /// Seed of the bootstrap.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where to compute.
+    /// Where to compute: flex, ndarray or wgpu[:ADAPTER], as in `training fit`.
     #[arg(long, default_value = "flex")]
     backend: Backend,
 }

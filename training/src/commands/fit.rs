@@ -18,7 +18,7 @@ use super::fetch_encoder::EncoderArgs;
 use super::{CalibrationArgs, DataArgs, Loaded, PairArgs, served_by, starter_pairs};
 use crate::calibrate::CrossFit;
 use crate::deep::DeepPlan;
-use crate::encoder_source;
+use crate::encoder_source::{self, Pins};
 use crate::fit::{FitConfig, Observer, Outcome, Progress};
 use crate::pipeline::{Benchmark, Evidence, FRACTIONS, Plan, PriorPlan, train, write};
 
@@ -74,7 +74,8 @@ pub struct FitArgs {
 /// How the classifier is fitted.
 #[derive(Debug, Clone, Args)]
 pub struct TuningArgs {
-    /// Where to compute: flex (CPU), ndarray (CPU) or wgpu (GPU); the latter two by cargo feature.
+    /// Where to compute: flex (CPU), ndarray (CPU) or wgpu (GPU); the latter two by cargo feature. wgpu:ADAPTER
+    /// chooses the GPU: default, discrete[:N], integrated[:N], virtual[:N] or cpu.
     #[arg(long, default_value = "flex")]
     backend: Backend,
     /// Passes over the data at most.
@@ -282,7 +283,7 @@ impl FitArgs {
     }
 
     fn deep(&self, path: &std::path::Path) -> Result<DeepPlan> {
-        let checkpoint = encoder_source::read(path, None)?;
+        let checkpoint = encoder_source::read(path, &Pins::default())?;
         let source = encoder_source::sha256(&checkpoint.weights);
         let device = Backend::Flex.device()?;
         let encoder = Encoder::read(&checkpoint, &self.options.options(), &EngineKind::Burn(device))?;

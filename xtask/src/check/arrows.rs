@@ -44,6 +44,8 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
 const RESERVED: &[(&str, &[&str])] = &[
     ("burn", &["classifier", "encoder", "training", "router", "benches"]),
     ("tonic", &["api", "server", "benches"]),
+    // Nothing that serves opens a connection of its own.
+    ("ureq", &["training"]),
 ];
 
 /// A dependency of a workspace member that is compiled into it.

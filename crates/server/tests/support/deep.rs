@@ -52,7 +52,7 @@ fn tier(fast: &Artifact) -> DeepTier {
         tokenizer: read("tokenizer.json"),
         weights: read("model.safetensors"),
     };
-    let encoder = read_encoder(&files, &EncoderOptions::default(), Backend::Flex).unwrap();
+    let encoder = read_encoder(&files, &EncoderOptions::default(), Backend::Flex.into()).unwrap();
     let config = NetworkConfig {
         latent: LATENT,
         token_dim: 4,
