@@ -2,9 +2,8 @@
 
 use burn::tensor::Device;
 
-use crate::network::Ids;
 use crate::weights::{self, Weights};
-use crate::{Bert, EncoderConfig, EncoderError, EncoderOptions, Precision, Tokens};
+use crate::{Bert, EncoderConfig, EncoderError, EncoderOptions, Ids, Precision, Tokens};
 
 /// The three files of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +67,29 @@ impl Encoder {
             EngineKind::Int8 => return Err(EncoderError::NoInt8("build with --features int8")),
         };
         Ok(Self { config, tokens, engine })
+    }
+
+    /// An encoder of weights that were made here, on the burn engine. `bert` has the shape that `config` states.
+    ///
+    /// # Errors
+    /// When the numbers of the configuration do not fit each other.
+    pub fn new(
+        config: EncoderConfig,
+        tokens: Tokens,
+        bert: Bert,
+        device: Device,
+    ) -> Result<Self, EncoderError> {
+        config.check(config.shape.layers)?;
+        Ok(Self { config, tokens, engine: Engine::Burn(Box::new(bert), device) })
+    }
+
+    /// The burn module and where it lives; `None` on the 8-bit engine.
+    pub fn bert(&self) -> Option<(&Bert, &Device)> {
+        match &self.engine {
+            Engine::Burn(bert, device) => Some((bert, device)),
+            #[cfg(feature = "int8")]
+            Engine::Int8(_) => None,
+        }
     }
 
     /// Shape and options.
