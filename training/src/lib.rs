@@ -16,6 +16,7 @@ mod plot;
 pub mod prices;
 pub mod report;
 pub mod tiers;
+pub mod tune;
 pub mod workload;
 
 pub use classifier::NetworkConfig;

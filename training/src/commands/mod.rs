@@ -3,10 +3,13 @@
 pub mod advise;
 pub mod calibrate;
 pub mod cross_validate;
+pub mod distil;
 pub mod evaluate;
 pub mod fetch_encoder;
+pub mod fine_tune;
 pub mod fit;
 pub mod import;
+mod progress;
 pub mod threshold;
 
 use std::path::PathBuf;
