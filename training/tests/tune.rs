@@ -272,6 +272,19 @@ fn labels_that_an_encoder_has_seen_do_not_calibrate() {
     // 375 rows to calibrate on would be scarce otherwise: with a frozen encoder they are cross-fitted.
     let (done, text) = said(&fit);
     assert!(done && !text.contains("cross-fitting"), "{text}");
+
+    // Two artifacts are compared on rows that neither has seen.
+    let plain = |seed: &str| {
+        let fit = ["fit", "--epochs", "0", "--cross-fit", "off", "--out", "plain", "--seed", seed];
+        let (done, text) = said(&[&fit[..], &rows].concat());
+        assert!(done, "{text}");
+        said(&[&["evaluate", "-a", "model", "--against", "plain"], &rows[..]].concat())
+    };
+    let (done, text) = plain("7");
+    assert!(done && text.contains("deep tier alone: APGR") && text.contains("difference"), "{text}");
+    let (done, text) = plain("8");
+    assert!(!done && text.contains("trained on rows that would be measured"), "{text}");
+
     let elsewhere = ["--encoder-tuned-elsewhere", "--starter-seed", "2"];
     let (done, text) = said(&[&fit[..], &elsewhere].concat());
     assert!(done && text.contains("cross-fitting"), "{text}");

@@ -1,6 +1,7 @@
 //! The subcommands of `training`, one file each.
 
 pub mod advise;
+mod against;
 pub mod calibrate;
 pub mod cross_validate;
 pub mod distil;

@@ -78,7 +78,7 @@ pub struct Prompts<'a> {
     pub dev: &'a [String],
 }
 
-/// A student with the teacher's tokenizer and token budget, and the share of the variance of the teacher's vectors on
+/// A student with the teacher's tokenizer and token budget, pooled by the mean, and the share of the variance of the teacher's vectors on
 /// the dev texts that a linear map of its own explains, at most 1.
 ///
 /// # Errors
