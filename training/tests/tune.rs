@@ -118,7 +118,7 @@ fn tuned_layers_learn_what_a_frozen_encoder_cannot_say() {
         learning_rate: 5e-3,
         head_learning_rate: 1e-2,
         patience: 12,
-        head: FitConfig { most_ngrams: 0, ridge_embedded: 10.0, ..FitConfig::default() },
+        head: FitConfig { ridge_embedded: 10.0, ..FineTuneConfig::default().head },
         ..FineTuneConfig::default()
     };
     let (tuned, report) = tuned(&frozen, &examples, &config, None, usize::MAX);

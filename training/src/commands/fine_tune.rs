@@ -49,7 +49,8 @@ pub struct FineTuneArgs {
     /// squared (of the graded gain) or logistic.
     #[arg(long, default_value = FineTuneConfig::default().loss.as_str(), value_parser = loss)]
     loss: LossKind,
-    /// N-grams beside the encoder in the head it is tuned through, at most so many; 0: the encoder learns alone.
+    /// N-grams beside the encoder in the head it is tuned through, at most so many; without any the encoder learns
+    /// alone with the surface features.
     #[arg(long, default_value_t = FineTuneConfig::default().head.most_ngrams, value_name = "COUNT")]
     ngrams: usize,
     /// Penalty of the ridge regression the head starts at, on n-grams.

@@ -70,7 +70,8 @@ impl Default for FineTuneConfig {
             clip: 1.0,
             patience: 2,
             loss: LossKind::Squared,
-            head: FitConfig::default(),
+            // N-grams would explain the fit rows before the encoder could: it learns without them.
+            head: FitConfig { most_ngrams: 0, ..FitConfig::default() },
         }
     }
 }
