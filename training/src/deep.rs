@@ -9,7 +9,7 @@ use artifact::{DeepPair, DeepTier, TierChoice, read_encoder, stacked};
 use calibration::{Band, LogisticRow, Prior, fit_logistic};
 use classifier::NetworkConfig;
 use corpus::Example;
-use encoder::{Encoder, EncoderError, EncoderFiles, EncoderOptions, encoder_text};
+use encoder::{Encoder, EncoderError, EncoderFiles, EncoderOptions, TunedOn, encoder_text};
 use evaluation::Outcomes;
 use evaluation::routing::full_sweep;
 use policy::{Objective, goes_strong, select, straddles};
@@ -34,6 +34,10 @@ pub struct DeepPlan {
     pub source: String,
     /// The coverage of the band; `None`: the least that keeps [`KEPT`] of the gain.
     pub coverage: Option<f64>,
+    /// The labels the checkpoint was tuned on, if any.
+    pub tuned_on: Option<TunedOn>,
+    /// Whether the caller vouches that they are of none of the rows here.
+    pub tuned_elsewhere: bool,
 }
 
 /// A deep tier as trained.

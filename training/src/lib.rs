@@ -17,6 +17,7 @@ mod plot;
 pub mod prices;
 pub mod report;
 pub mod tiers;
+pub mod tune;
 pub mod workload;
 pub mod zero_shot;
 

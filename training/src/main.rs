@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use training::commands::{
-    advise, calibrate, cross_validate, evaluate, fetch_encoder, fit, import, reproduce, threshold,
+    advise, calibrate, cross_validate, distil, evaluate, fetch_encoder, fine_tune, fit, import, reproduce,
+    threshold,
 };
 
 /// Reading a million rows makes tens of millions of small strings, which this allocator keeps together.
@@ -38,6 +39,10 @@ enum Command {
     Advise(advise::AdviseArgs),
     /// Read a public encoder for the deep tier, check it and write it as a folder.
     FetchEncoder(fetch_encoder::FetchEncoderArgs),
+    /// Tune the top layers of an encoder on labelled data, end to end, and write it as a folder.
+    FineTune(fine_tune::FineTuneArgs),
+    /// Train a small encoder to give what a large one gives, and write it as a folder.
+    Distil(distil::DistilArgs),
     /// Train an artifact again by the command its card names and compare every figure.
     Reproduce(reproduce::ReproduceArgs),
     /// Check data of any accepted format and write it as JSONL.
@@ -59,6 +64,8 @@ fn main() -> ExitCode {
         Some(Command::Threshold(args)) => args.run(&mut say),
         Some(Command::Advise(args)) => args.run(&mut say),
         Some(Command::FetchEncoder(args)) => args.run(&mut say),
+        Some(Command::FineTune(args)) => args.run(&mut say),
+        Some(Command::Distil(args)) => args.run(&mut say),
         Some(Command::Reproduce(args)) => args.run(&mut say),
         Some(Command::Import(args)) => args.run(&mut say),
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use artifact::{
     CalibrationRecord, DataSummary, DeepDraft, Draft, Manifest, Metrics, OperatingPoint, PairCalibrator,
     Splits,
@@ -21,6 +21,7 @@ use crate::fit::{Checkpoints, FitConfig, FitReport, MINIMUM_ROWS, Observer, Prep
 use crate::measure::{Measured, length_map};
 use crate::operating_point::{Origin, Rows, operating_point};
 use crate::tiers::Tiers;
+use crate::tune::seen_rows;
 use crate::zero_shot::zero_shot;
 
 /// Share of queries the default operating point sends to strong.
@@ -71,6 +72,21 @@ pub struct PriorPlan {
     pub artifact: String,
     /// The axis.
     pub axis: GeneralAxis,
+}
+
+impl Plan {
+    /// How scores for calibration are made of these rows: where the encoder has seen their labels, from the
+    /// calibrate split alone.
+    fn cross_fit_on(&self, examples: &[Example], split: &Split) -> Result<CrossFit> {
+        let Some(deep) = &self.deep else { return Ok(self.cross_fit) };
+        if !seen_rows(deep.tuned_on.as_ref(), examples, split, deep.tuned_elsewhere)? {
+            return Ok(self.cross_fit);
+        }
+        if let CrossFit::Folds(_) = self.cross_fit {
+            bail!("the encoder was tuned on the fit rows: no cross-fitted score of them may calibrate");
+        }
+        Ok(CrossFit::Off)
+    }
 }
 
 /// What was trained, before it is written.
@@ -140,6 +156,7 @@ pub fn train(
         corpus::check_pair(examples, pair, MINIMUM_ROWS)?;
     }
     let split = corpus::split_by_group(examples, plan.fractions, plan.fit.seed);
+    let cross_fit = plan.cross_fit_on(examples, &split)?;
     let models = models_of(&plan.pairs);
     let mut prepared =
         Prepared::new(examples, &models, &plan.pairs, &plan.network.features, plan.fit.tie_value);
@@ -176,7 +193,7 @@ pub fn train(
     };
     // An interrupted fit is still calibrated, on the held-out split alone.
     let interrupted = interrupt.load(std::sync::atomic::Ordering::Relaxed);
-    let cross_fit = if interrupted { CrossFit::Off } else { plan.cross_fit };
+    let cross_fit = if interrupted { CrossFit::Off } else { cross_fit };
     let scored = fitting.held_out(&classifier, &plan.pairs, cross_fit, interrupt, say)?;
     let calibrators = fitting.calibrate(&scored, &plan.pairs, &plan.calibration, say)?;
     let deep = match &plan.deep {
@@ -249,7 +266,7 @@ pub fn write(trained: &Trained, evidence: &Evidence<'_>, plan: &Plan, folder: &P
         pairs.push(metrics);
         measured.push(rows);
     }
-    let fingerprint = corpus::fingerprint(examples);
+    let fingerprint = corpus::fingerprint(*examples);
     let defaults = default_points(trained, examples, plan, &fingerprint)?;
     let zero_shot = match benchmark {
         Some(Benchmark { name, examples, pair }) => {

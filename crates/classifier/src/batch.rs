@@ -67,10 +67,16 @@ impl Batch {
 
     /// This batch with the encoder's vectors of its rows, all of one length.
     #[must_use]
-    pub fn with_embeddings(mut self, rows: &[&[f32]], device: &Device) -> Self {
+    pub fn with_embeddings(self, rows: &[&[f32]], device: &Device) -> Self {
         let width = rows.first().map_or(0, |row| row.len());
         let flat: Vec<f32> = rows.iter().flat_map(|row| row.iter().copied()).collect();
-        self.embedding = Some(Tensor::from_data(TensorData::new(flat, [rows.len(), width]), device));
+        self.with_vectors(Tensor::from_data(TensorData::new(flat, [rows.len(), width]), device))
+    }
+
+    /// This batch with the encoder's vectors of its rows, `[n, embedding]`; gradients flow back through them.
+    #[must_use]
+    pub fn with_vectors(mut self, vectors: Tensor<2>) -> Self {
+        self.embedding = Some(vectors);
         self
     }
 

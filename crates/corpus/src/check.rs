@@ -117,8 +117,8 @@ pub fn select(mut examples: Vec<Example>, only: &[String], without: &[String]) -
 
 /// sha256 over queries and evidence, hex; the same whatever the order of rows, the format they came
 /// in, and how they were grouped.
-pub fn fingerprint(examples: &[Example]) -> String {
-    let mut rows: Vec<[u8; 32]> = examples.iter().map(row_digest).collect();
+pub fn fingerprint<'a>(examples: impl IntoIterator<Item = &'a Example>) -> String {
+    let mut rows: Vec<[u8; 32]> = examples.into_iter().map(row_digest).collect();
     rows.sort_unstable();
     let mut hasher = Sha256::new();
     for row in rows {

@@ -68,6 +68,19 @@ pub struct EncoderOptions {
     pub prefix: Option<String>,
 }
 
+/// The labels that an encoder was tuned on. Its vectors of those rows say more than those of new ones, so a
+/// classifier that reads them may not be calibrated or measured there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TunedOn {
+    /// Fingerprint of the whole data set.
+    pub data: String,
+    /// Seed of its split.
+    pub seed: u64,
+    /// Fingerprint of the rows whose labels were seen: those fitted on and those stopped on.
+    pub rows: String,
+}
+
 /// Shape and options of an encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncoderConfig {
@@ -81,6 +94,8 @@ pub struct EncoderConfig {
     pub pooling: Pooling,
     /// Put in front of every text.
     pub prefix: String,
+    /// The labels it has seen; `None` of a checkpoint that was never tuned here.
+    pub tuned_on: Option<TunedOn>,
 }
 
 /// Tokens of the head and of the tail that are read unless told otherwise: what a decision can afford.
@@ -112,6 +127,8 @@ struct OptionsRecord {
     tail_tokens: usize,
     pooling: String,
     prefix: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tuned_on: Option<TunedOn>,
 }
 
 fn gelu() -> String {
@@ -141,6 +158,7 @@ impl EncoderConfig {
                 .min(record.max_position_embeddings.saturating_sub(2).saturating_sub(TOKEN_BUDGET.0)),
             pooling: Pooling::Mean.as_str().to_owned(),
             prefix: String::new(),
+            tuned_on: None,
         });
         let Some(pooling) = Pooling::parse(&written.pooling) else {
             return Err(EncoderError::Unsupported {
@@ -164,12 +182,13 @@ impl EncoderConfig {
             tail_tokens: options.tail_tokens.unwrap_or(written.tail_tokens),
             pooling: options.pooling.unwrap_or(pooling),
             prefix: options.prefix.clone().unwrap_or(written.prefix),
+            tuned_on: written.tuned_on,
         };
         config.check(record.num_hidden_layers)?;
         Ok(config)
     }
 
-    fn check(&self, layers: usize) -> Result<(), EncoderError> {
+    pub(crate) fn check(&self, layers: usize) -> Result<(), EncoderError> {
         let Shape { hidden, heads, positions, .. } = self.shape;
         let fits = |option, found: usize, expected: String, fits: bool| {
             if fits {
@@ -216,6 +235,7 @@ impl EncoderConfig {
                 tail_tokens: self.tail_tokens,
                 pooling: self.pooling.as_str().to_owned(),
                 prefix: self.prefix.clone(),
+                tuned_on: self.tuned_on.clone(),
             }),
         };
         serde_json::to_vec_pretty(&record).map_err(|e| EncoderError::Config(e.to_string()))
@@ -240,7 +260,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back_and_options_go_on_top() {
         let options = EncoderOptions { layers: Some(2), pooling: Some(Pooling::Cls), ..Default::default() };
-        let config = EncoderConfig::read(MINILM.as_bytes(), &options).unwrap();
+        let mut config = EncoderConfig::read(MINILM.as_bytes(), &options).unwrap();
+        config.tuned_on = Some(TunedOn { data: "d".into(), seed: 7, rows: "r".into() });
         assert_eq!((config.shape.layers, config.pooling, config.head_tokens), (2, Pooling::Cls, 192));
         let again = EncoderConfig::read(&config.to_json().unwrap(), &EncoderOptions::default()).unwrap();
         assert_eq!(again, config);

@@ -4,9 +4,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor};
 
 use crate::calls::{MOST_TOKENS, calls};
-use crate::network::Ids;
 use crate::weights::{self, Weights};
-use crate::{Bert, EncoderConfig, EncoderError, EncoderOptions, Precision, Tokens};
+use crate::{Bert, EncoderConfig, EncoderError, EncoderOptions, Ids, Precision, Tokens};
 
 /// The three files of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +80,30 @@ impl Encoder {
             EngineKind::Int8 => return Err(EncoderError::NoInt8("build with --features int8")),
         };
         Ok(Self { config, tokens, engine })
+    }
+
+    /// An encoder of weights that were made here, on the burn engine. `bert` has the shape that `config` states.
+    ///
+    /// # Errors
+    /// When the numbers of the configuration do not fit each other.
+    pub fn new(
+        config: EncoderConfig,
+        tokens: Tokens,
+        bert: Bert,
+        device: Device,
+    ) -> Result<Self, EncoderError> {
+        config.check(config.shape.layers)?;
+        Ok(Self { config, tokens, engine: Engine::Burn { bert: Box::new(bert), device, half: false } })
+    }
+
+    /// The burn module of 32 bits and where it lives; `None` on any other engine.
+    pub fn bert(&self) -> Option<(&Bert, &Device)> {
+        match &self.engine {
+            Engine::Burn { bert, device, half: false } => Some((bert, device)),
+            Engine::Burn { half: true, .. } => None,
+            #[cfg(feature = "int8")]
+            Engine::Int8(_) => None,
+        }
     }
 
     /// Shape and options.

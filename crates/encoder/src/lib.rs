@@ -17,11 +17,11 @@ mod text;
 mod tokens;
 mod weights;
 
-pub use config::{EncoderConfig, EncoderOptions, Pooling, Shape};
+pub use config::{EncoderConfig, EncoderOptions, Pooling, Shape, TunedOn};
 pub use encoder::{Encoder, EncoderFiles, EngineKind};
 pub use error::EncoderError;
 pub use many::on_this_thread;
-pub use network::Bert;
+pub use network::{Bert, Block, Ids, Top};
 pub use text::encoder_text;
 pub use tokens::Tokens;
 pub use weights::Precision;

@@ -3,10 +3,13 @@
 //! normalised after each block.)
 
 use burn::module::{Module, Param};
-use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, activation};
 
-use crate::Pooling;
+use crate::{Pooling, Shape};
+
+/// Standard deviation of fresh weights (Devlin et al. 2019, as published with its code).
+const FRESH: f64 = 0.02;
 
 /// Token ids → the vector of the text.
 #[derive(Module, Debug)]
@@ -47,9 +50,18 @@ pub struct Block {
 /// Taken from the score of padding: it vanishes in the softmax. Small enough for 16 bits.
 const MASKED: f64 = 1e4;
 
+/// What lies above some blocks of a [`Bert`]: the other blocks and the pooling. Training may move it alone.
+#[derive(Module, Debug)]
+pub struct Top {
+    /// The blocks, first to last.
+    pub layers: Vec<Block>,
+    /// As in [`Bert`].
+    pub pooling_query: Option<Param<Tensor<1>>>,
+}
+
 /// Rows of token ids on a device, padded to the longest.
 #[derive(Debug, Clone)]
-pub(crate) struct Ids {
+pub struct Ids {
     /// `[n, t]`.
     ids: Tensor<2, Int>,
     /// One on tokens and zero on padding, `[n, t]`; `None` when no row is padded.
@@ -58,7 +70,7 @@ pub(crate) struct Ids {
 
 impl Ids {
     /// Packs rows; `rows` and each of them must not be empty.
-    pub(crate) fn new(rows: &[&[u32]], device: &Device) -> Self {
+    pub fn new(rows: &[&[u32]], device: &Device) -> Self {
         let t = rows.iter().map(|r| r.len()).max().unwrap_or(0);
         let padded = rows.iter().any(|r| r.len() < t);
         let (mut ids, mut mask) = (vec![0i32; rows.len() * t], vec![0f32; rows.len() * t]);
@@ -77,43 +89,112 @@ impl Ids {
 }
 
 impl Bert {
-    /// Vectors of the texts, `[n, hidden]`, of 32 bits whatever the weights are.
-    pub(crate) fn forward(&self, ids: &Ids, heads: usize, pooling: Pooling) -> Tensor<2> {
-        let tokens = self.tokens(ids, heads).cast(FloatDType::F32);
-        self.pool(tokens, ids.mask.as_ref(), pooling)
+    /// Fresh weights of a shape, drawn from the device's random source; no pooling query.
+    pub fn init(shape: &Shape, device: &Device) -> Self {
+        let fresh = || Initializer::Normal { mean: 0.0, std: FRESH };
+        let table = |rows| EmbeddingConfig::new(rows, shape.hidden).with_initializer(fresh()).init(device);
+        let norm = || LayerNormConfig::new(shape.hidden).with_epsilon(shape.epsilon).init(device);
+        let linear = |from, to| {
+            let mut linear = LinearConfig::new(from, to).with_initializer(fresh()).init(device);
+            linear.bias = Some(Initializer::Zeros.init([to], device));
+            linear
+        };
+        let square = || linear(shape.hidden, shape.hidden);
+        let block = |_| Block {
+            query: square(),
+            key: square(),
+            value: square(),
+            attended: square(),
+            attended_norm: norm(),
+            widen: linear(shape.hidden, shape.intermediate),
+            narrow: linear(shape.intermediate, shape.hidden),
+            norm: norm(),
+        };
+        Self {
+            words: table(shape.vocabulary),
+            positions: table(shape.positions),
+            norm: norm(),
+            layers: (0..shape.layers).map(block).collect(),
+            pooling_query: None,
+        }
     }
 
-    /// Vectors of the tokens, `[n, t, hidden]`.
-    fn tokens(&self, ids: &Ids, heads: usize) -> Tensor<3> {
-        let [n, t] = ids.ids.dims();
+    /// Vectors of the texts, `[n, hidden]`, of 32 bits whatever the weights are; `heads` and `pooling` as in the
+    /// configuration.
+    pub fn forward(&self, ids: &Ids, heads: usize, pooling: Pooling) -> Tensor<2> {
+        let tokens = self.below(ids, heads, self.layers.len());
+        pool(tokens, ids.mask.as_ref(), self.pooling_query.as_ref(), pooling)
+    }
+
+    /// Vectors of the tokens above the first `layers` blocks, `[n, t, hidden]`.
+    pub fn below(&self, ids: &Ids, heads: usize, layers: usize) -> Tensor<3> {
+        let [_, t] = ids.ids.dims();
         let positions = self.positions.weight.val().slice(0..t).unsqueeze::<3>();
-        let mut x = self.norm.forward(self.words.forward(ids.ids.clone()) + positions);
-        // Added to the scores: nothing attends to padding.
-        let bias = ids.mask.clone().map(|mask| ((mask - 1.0) * MASKED).reshape([n, 1, 1, t]).cast(x.dtype()));
-        for layer in &self.layers {
-            x = layer.forward(x, bias.as_ref(), heads);
-        }
-        x
+        let x = self.norm.forward(self.words.forward(ids.ids.clone()) + positions);
+        through(self.layers.iter().take(layers), x, ids, heads)
     }
 
-    fn pool(&self, tokens: Tensor<3>, mask: Option<&Tensor<2>>, pooling: Pooling) -> Tensor<2> {
-        let [n, t, hidden] = tokens.dims();
-        match (pooling, &self.pooling_query) {
-            (Pooling::Cls, _) => tokens.slice([0..n, 0..1]).reshape([n, hidden]),
-            (Pooling::Attention, Some(query)) => {
-                let query: Tensor<3> = query.val().cast(FloatDType::F32).reshape([1, hidden, 1]);
-                let scores = tokens.clone().matmul(query.expand([n, hidden, 1])).reshape([n, t]);
-                let scores = match mask {
-                    Some(mask) => scores + (mask.clone() - 1.0) * MASKED,
-                    None => scores,
-                };
-                weighted(tokens, activation::softmax(scores, 1))
-            }
-            (Pooling::Mean | Pooling::Attention, _) => match mask {
-                Some(mask) => weighted(tokens, mask.clone() / mask.clone().sum_dim(1)),
-                None => tokens.mean_dim(1).squeeze_dim(1),
-            },
+    /// The blocks above the first `layers`, and the pooling.
+    pub fn top(&self, layers: usize) -> Top {
+        let layers = self.layers.iter().skip(layers).cloned().collect();
+        Top { layers, pooling_query: self.pooling_query.clone() }
+    }
+
+    /// With `top` in place of as many upper blocks and of the pooling query.
+    #[must_use]
+    pub fn with_top(mut self, top: Top) -> Self {
+        self.layers.truncate(self.layers.len().saturating_sub(top.layers.len()));
+        self.layers.extend(top.layers);
+        self.pooling_query = top.pooling_query;
+        self
+    }
+}
+
+impl Top {
+    /// Vectors of the texts, `[n, hidden]`, from the vectors of their tokens below, `[n, t, hidden]`.
+    pub fn forward(&self, tokens: Tensor<3>, ids: &Ids, heads: usize, pooling: Pooling) -> Tensor<2> {
+        let tokens = through(self.layers.iter(), tokens, ids, heads);
+        pool(tokens, ids.mask.as_ref(), self.pooling_query.as_ref(), pooling)
+    }
+}
+
+/// Vectors of the tokens above some blocks, `[n, t, hidden]`.
+fn through<'a>(
+    layers: impl Iterator<Item = &'a Block>,
+    tokens: Tensor<3>,
+    ids: &Ids,
+    heads: usize,
+) -> Tensor<3> {
+    let [n, t] = ids.ids.dims();
+    // Added to the scores: nothing attends to padding.
+    let bias =
+        ids.mask.clone().map(|mask| ((mask - 1.0) * MASKED).reshape([n, 1, 1, t]).cast(tokens.dtype()));
+    layers.fold(tokens, |x, layer| layer.forward(x, bias.as_ref(), heads))
+}
+
+fn pool(
+    tokens: Tensor<3>,
+    mask: Option<&Tensor<2>>,
+    query: Option<&Param<Tensor<1>>>,
+    pooling: Pooling,
+) -> Tensor<2> {
+    let [n, t, hidden] = tokens.dims();
+    let tokens = tokens.cast(FloatDType::F32);
+    match (pooling, query) {
+        (Pooling::Cls, _) => tokens.slice([0..n, 0..1]).reshape([n, hidden]),
+        (Pooling::Attention, Some(query)) => {
+            let query: Tensor<3> = query.val().cast(FloatDType::F32).reshape([1, hidden, 1]);
+            let scores = tokens.clone().matmul(query.expand([n, hidden, 1])).reshape([n, t]);
+            let scores = match mask {
+                Some(mask) => scores + (mask.clone() - 1.0) * MASKED,
+                None => scores,
+            };
+            weighted(tokens, activation::softmax(scores, 1))
         }
+        (Pooling::Mean | Pooling::Attention, _) => match mask {
+            Some(mask) => weighted(tokens, mask.clone() / mask.clone().sum_dim(1)),
+            None => tokens.mean_dim(1).squeeze_dim(1),
+        },
     }
 }
 

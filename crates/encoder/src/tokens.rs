@@ -8,7 +8,7 @@ use crate::{EncoderConfig, EncoderError};
 const BYTES_PER_TOKEN: usize = 16;
 
 /// A checkpoint's tokenizer under a token budget.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tokens {
     tokenizer: Tokenizer,
     head: usize,

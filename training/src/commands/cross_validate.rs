@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use artifact::read_encoder;
 use calibration::{Calibrator, Method, Sample};
 use clap::Args;
@@ -55,6 +55,9 @@ pub struct CrossValidateArgs {
     encoder: Option<PathBuf>,
     #[command(flatten)]
     options: EncoderArgs,
+    /// A tuned encoder has seen rows of every fold and is refused. Vouch that it was tuned on none of this data.
+    #[arg(long, requires = "encoder")]
+    encoder_tuned_elsewhere: bool,
     #[command(flatten)]
     tuning: TuningArgs,
 }
@@ -133,6 +136,12 @@ impl CrossValidateArgs {
         if let Some(path) = &self.encoder {
             let files = encoder_source::read(path, &Pins::default())?;
             let encoder = read_encoder(&files, &self.options.options(), self.tuning.backend().into())?;
+            if encoder.config().tuned_on.is_some() && !self.encoder_tuned_elsewhere {
+                bail!(
+                    "the encoder was tuned on labels and may have seen rows of every fold: measure it with \
+                     `training fit` on the data and seed it was tuned with"
+                );
+            }
             network.embedding = encoder.width();
             prepared.embeddings = Some(embed(&encoder, examples)?);
         }

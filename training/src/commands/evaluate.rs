@@ -11,6 +11,7 @@ use corpus::Example;
 use policy::RandomisedThreshold;
 use types::{ModelName, ModelPair, Query, Threshold};
 
+use super::against::Against;
 use super::{DataArgs, Loaded, PairArgs, Purpose, untouched};
 use crate::calibrate::label;
 use crate::measure::prompt_length;
@@ -37,6 +38,9 @@ pub struct EvaluateArgs {
     /// Folder for report.json and report.html.
     #[arg(long, short = 'o', default_value = "report", value_name = "FOLDER")]
     out: PathBuf,
+    /// Another artifact for the same pair: which ranks better on these rows, and is the difference more than luck?
+    #[arg(long, value_name = "FOLDER")]
+    against: Option<PathBuf>,
     /// The operating point of the headline.
     #[arg(long, default_value = "default")]
     operating_point: String,
@@ -101,6 +105,10 @@ impl EvaluateArgs {
         let pair = &calibrator.pair;
         let fingerprint = corpus::fingerprint(&examples);
         let (_, rows) = untouched(artifact, &examples, &fingerprint, Purpose::Judging, say)?;
+        if let Some(folder) = &self.against {
+            let against = Against { folder, backend: self.backend, seed: self.seed };
+            against.compare(artifact, pair, &examples, (&fingerprint, &rows), say)?;
+        }
         let found = Rows::new(Tiers::of(artifact), calibrator, &examples, &rows);
         if found.is_empty() {
             bail!("no row has outcomes of both {} and {}", pair.strong(), pair.weak());

@@ -1,9 +1,6 @@
 //! `training fit`: from evidence to an artifact.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use artifact::{Artifact, Manifest};
@@ -11,15 +8,15 @@ use clap::Args;
 use classifier::{Backend, NetworkConfig};
 use corpus::ReadOptions;
 use encoder::{Encoder, EngineKind, Precision};
-use indicatif::{ProgressBar, ProgressStyle};
 use types::{BackendIdentity, ModelName, ModelPair};
 
 use super::fetch_encoder::EncoderArgs;
+use super::progress::{Bar, interrupt_flag, outcome};
 use super::{CalibrationArgs, DataArgs, Loaded, PairArgs, served_by, starter_pairs};
 use crate::calibrate::CrossFit;
 use crate::deep::DeepPlan;
 use crate::encoder_source::{self, Pins};
-use crate::fit::{FitConfig, Observer, Outcome, Progress};
+use crate::fit::FitConfig;
 use crate::pipeline::{Benchmark, Evidence, FRACTIONS, Plan, PriorPlan, train, write};
 
 /// Fit a classifier, calibrate it, measure it, write the artifact.
@@ -40,6 +37,10 @@ pub struct FitArgs {
     pub(super) encoder: Option<PathBuf>,
     #[command(flatten)]
     options: EncoderArgs,
+    /// A tuned encoder is refused unless it was tuned on the labels of the very rows this fits on. Vouch that it was
+    /// tuned on none of the rows of this data.
+    #[arg(long, requires = "encoder")]
+    encoder_tuned_elsewhere: bool,
     /// The share of queries whose deep probability the band around the fast one holds, 0 to 1: what lies outside is
     /// not encoded. Without it, the least that keeps half of what the deep tier gains.
     #[arg(long, value_name = "SHARE", requires = "encoder", value_parser = coverage)]
@@ -226,22 +227,10 @@ impl FitArgs {
             grouping.near
         ));
         let interrupt = interrupt_flag()?;
-        let mut bar = Bar::new();
+        let mut bar = Bar::new("fit", "AUROC");
         let trained = train(&examples, &plan, &interrupt, &mut bar, say)?;
         bar.finish();
-        let report = &trained.report;
-        say(&match report.outcome {
-            Outcome::Finished => {
-                format!("fitted {} epochs, the best was {}", report.epochs, report.best_epoch)
-            }
-            Outcome::StoppedEarly => {
-                format!("stopped after {} epochs, the best was {}", report.epochs, report.best_epoch)
-            }
-            Outcome::Interrupted => format!(
-                "interrupted: the best state so far (epoch {}) is kept, calibrated and saved",
-                report.best_epoch
-            ),
-        });
+        say(&outcome(&trained.report, "calibrated and saved"));
         let benchmark = self.benchmark()?;
         let evidence = Evidence { examples: &examples, sources, simulated, benchmark };
         let manifest = write(&trained, &evidence, &plan, &self.out)?;
@@ -288,7 +277,13 @@ impl FitArgs {
         let device = Backend::Flex.device()?;
         let encoder = Encoder::read(&checkpoint, &self.options.options(), &EngineKind::Burn(device))?;
         let files = encoder.to_files(Precision::Int4Words)?.context("the reference engine has files")?;
-        Ok(DeepPlan { files, source, coverage: self.coverage })
+        Ok(DeepPlan {
+            files,
+            source,
+            coverage: self.coverage,
+            tuned_on: encoder.config().tuned_on.clone(),
+            tuned_elsewhere: self.encoder_tuned_elsewhere,
+        })
     }
 
     fn plan(&self, simulated: bool) -> Result<Plan> {
@@ -323,48 +318,4 @@ fn command_line() -> String {
     };
     let args: Vec<String> = std::env::args().skip(1).map(short).collect();
     format!("cargo run --release -p training -- {}", shell_words::join(args)).trim_end().to_owned()
-}
-
-/// Set by Ctrl-C; a second Ctrl-C ends the process.
-fn interrupt_flag() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let seen = flag.clone();
-    ctrlc::set_handler(move || {
-        if seen.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-    })
-    .context("listening for Ctrl-C")?;
-    Ok(flag)
-}
-
-/// A progress bar with loss, AUROC and time left.
-struct Bar {
-    bar: ProgressBar,
-    auroc: f64,
-}
-
-impl Bar {
-    fn new() -> Self {
-        let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template("fit {bar:30} {pos}/{len} steps, {msg}, {eta} left");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, auroc: f64::NAN }
-    }
-
-    fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-impl Observer for Bar {
-    fn progress(&mut self, progress: &Progress) {
-        self.bar.set_length(progress.steps as u64);
-        self.bar.set_position(progress.step as u64);
-        if let Some((_, auroc)) = progress.dev {
-            self.auroc = auroc;
-        }
-        self.bar.set_message(format!("loss {:.4}, dev AUROC {:.4}", progress.loss, self.auroc));
-    }
 }

@@ -1,12 +1,16 @@
 //! The subcommands of `training`, one file each.
 
 pub mod advise;
+mod against;
 pub mod calibrate;
 pub mod cross_validate;
+pub mod distil;
 pub mod evaluate;
 pub mod fetch_encoder;
+pub mod fine_tune;
 pub mod fit;
 pub mod import;
+mod progress;
 pub mod reproduce;
 pub mod threshold;
 

@@ -7,9 +7,7 @@ use burn::optim::ModuleOptimizer;
 use burn::store::ModuleRecord;
 use serde::{Deserialize, Serialize};
 
-use super::config::FitConfig;
-use super::loss::Model;
-use super::trainer::FitError;
+use super::epochs::FitError;
 
 /// A folder that holds the newest checkpoint of a fit.
 #[derive(Debug, Clone)]
@@ -21,11 +19,11 @@ pub struct Checkpoints {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Position {
-    pub(crate) config: FitConfig,
-    /// Fingerprint of rows and network: a checkpoint only fits the fit it came from.
+    /// Of rows, sizes and configuration: a checkpoint only fits the fit it came from.
     pub(crate) fingerprint: String,
     pub(crate) next_epoch: usize,
     pub(crate) best_epoch: usize,
+    pub(crate) first_dev_loss: f64,
     pub(crate) best_dev_loss: f64,
 }
 
@@ -49,10 +47,10 @@ impl Checkpoints {
     }
 
     /// Writes the state beside the old one, then swaps: a crash leaves the older checkpoint whole.
-    pub(crate) fn save(
+    pub(crate) fn save<M: Module + Clone>(
         &self,
-        current: &Model,
-        best: &Model,
+        current: &M,
+        best: &M,
         optimizer: &ModuleOptimizer,
         position: &Position,
     ) -> Result<(), FitError> {
@@ -81,11 +79,11 @@ impl Checkpoints {
     }
 
     /// The newest checkpoint, or `None` when the folder holds none.
-    pub(crate) fn load(
+    pub(crate) fn load<M: Module + Clone>(
         &self,
-        fresh: Model,
+        fresh: M,
         optimizer: ModuleOptimizer,
-    ) -> Result<Option<(Model, Model, ModuleOptimizer, Position)>, FitError> {
+    ) -> Result<Option<(M, M, ModuleOptimizer, Position)>, FitError> {
         let Ok(slot) = std::fs::read_to_string(self.file("newest")) else { return Ok(None) };
         let folder = self.file(slot.trim());
         let text =

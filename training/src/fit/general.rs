@@ -18,8 +18,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::config::FitConfig;
 use super::ridge::{Design, Penalties};
+use super::start::Moments;
 use super::targets::Prepared;
-use super::trainer::Moments;
 
 /// Penalty of n-grams.
 const WIDE: f64 = 20.0;

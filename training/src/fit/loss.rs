@@ -1,12 +1,52 @@
-//! The objective of a step: weighted logistic losses of wins and successes (methods section 1.1),
-//! plus the penalty on the wide table.
+//! The objective of a step: weighted losses of wins and successes, logistic (methods section 1.1) or squared,
+//! plus the penalty on the linear parts.
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use classifier::{Abilities, Batch, Network, NgramTable};
+use serde::{Deserialize, Serialize};
 
 use super::config::FitConfig;
 use super::targets::Prepared;
+
+/// Logits for a unit of probability where the logistic curve is steepest.
+pub(crate) const LOGITS: f32 = 4.0;
+
+/// How far a logit z is from a graded outcome y in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossKind {
+    /// The log loss.
+    Logistic,
+    /// `(1/2 + z/4 - y)^2`: y is read off the tangent of the logistic curve where it is steepest, as by the ridge
+    /// regression that a fit starts at.
+    Squared,
+}
+
+impl LossKind {
+    /// Its name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Logistic => "logistic",
+            Self::Squared => "squared",
+        }
+    }
+
+    /// Parses a name; `None` for any other text.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Logistic, Self::Squared].into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// `sum w loss(z, y) / sum w`, shape `[1]`; soft labels allowed.
+    fn mean<const D: usize>(self, z: Tensor<D>, y: Tensor<D>, weight: Tensor<D>) -> Tensor<1> {
+        let total = weight.clone().sum().clamp_min(1e-12);
+        let loss = match self {
+            Self::Logistic => activation::softplus(z.clone(), 1.0) - y * z,
+            Self::Squared => (z / LOGITS + 0.5 - y).powi_scalar(2),
+        };
+        (loss * weight).sum() / total
+    }
+}
 
 /// What the optimiser moves.
 #[derive(Module, Debug)]
@@ -69,6 +109,12 @@ impl Step {
             win_weight: Tensor::from_data(TensorData::new(win_weight, [k]), device),
         }
     }
+
+    /// With these vectors of the encoder, `[n, embedding]`, in place of those of the data.
+    pub(crate) fn with_vectors(mut self, vectors: Tensor<2>) -> Self {
+        self.batch = self.batch.with_vectors(vectors);
+        self
+    }
 }
 
 /// The parts of the loss of a step, each a mean over rows, shape `[1]`.
@@ -80,7 +126,7 @@ pub(crate) struct Loss {
 }
 
 impl Model {
-    pub(crate) fn loss(&self, step: &Step) -> Loss {
+    pub(crate) fn loss(&self, step: &Step, kind: LossKind) -> Loss {
         let latent = self.network.forward(&step.batch);
         let success = self.abilities.success_logits(latent.clone());
         let strengths: Tensor<1> = self.abilities.preferences(latent).flatten(0, 1);
@@ -88,8 +134,8 @@ impl Model {
             - strengths.select(0, step.weak.clone())
             - self.abilities.tie.val();
         Loss {
-            wins: mean_logistic(win_logits.clone(), step.wins.clone(), step.win_weight.clone()),
-            success: mean_logistic(success, step.success.clone(), step.success_weight.clone()),
+            wins: kind.mean(win_logits.clone(), step.wins.clone(), step.win_weight.clone()),
+            success: kind.mean(success, step.success.clone(), step.success_weight.clone()),
             win_logits,
         }
     }
@@ -101,11 +147,4 @@ impl Model {
             + (wide.clone() * wide).sum() * (0.5 * config.l2_wide)
             + self.network.linear.weight.val().powi_scalar(2).sum() * (0.5 * config.l2_linear)
     }
-}
-
-/// `sum w (softplus(z) - y z) / sum w`, shape `[1]`; soft labels allowed.
-fn mean_logistic<const D: usize>(z: Tensor<D>, y: Tensor<D>, weight: Tensor<D>) -> Tensor<1> {
-    let total = weight.clone().sum().clamp_min(1e-12);
-    let loss = activation::softplus(z.clone(), 1.0) - y * z;
-    (loss * weight).sum() / total
 }
