@@ -9,7 +9,7 @@ use std::time::Duration;
 use encoder::EncoderFiles;
 use indicatif::{ProgressBar, ProgressStyle};
 use rustls::crypto::ring;
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Error};
 
 use crate::encoder_source::{FILES, MOST_BYTES, Pins, SourceError};
@@ -125,8 +125,12 @@ impl Remote {
 
 /// TLS with the certificates of the system: mirrors with roots of their own are found there.
 fn agent(patience: &Patience) -> Agent {
+    // A system without any certificate trusts no https address; http needs none.
+    let found = rustls_native_certs::load_native_certs().certs;
+    let roots: Vec<Certificate<'static>> =
+        found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
+        .root_certs(RootCerts::new_with_certs(&roots))
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
         .build();
     Agent::config_builder()

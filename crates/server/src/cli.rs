@@ -25,7 +25,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve decisions over gRPC.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Decide one query and print the decision.
     Route(RouteArgs),
 }
