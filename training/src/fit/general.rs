@@ -147,7 +147,7 @@ mod tests {
     fn examples(n: usize) -> Vec<Example> {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let row = |i: usize| {
-            let (hard, tangled) = (i % 2 == 0, rng.random_bool(0.5));
+            let (hard, tangled) = (i.is_multiple_of(2), rng.random_bool(0.5));
             let mut words: Vec<String> = (0..6).map(|_| format!("w{}", rng.random_range(0..40))).collect();
             words.push((if hard { "proof" } else { "recipe" }).to_owned());
             words.push((if tangled { "tangled" } else { "plain" }).to_owned());
