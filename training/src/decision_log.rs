@@ -1,5 +1,5 @@
-//! The server's log of decisions (`log_format = "json"`), read for what it says of the traffic: how much there is, how
-//! much of it went strong, and what the calibrated probabilities expect of the rest.
+//! The server's log of decisions (`log_format = "json"`), and what it says of the traffic: how much there is, how much of
+//! it went strong, and what the calibrated probabilities expect of the rest.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -63,11 +63,72 @@ struct Line {
     fields: serde_json::Value,
 }
 
-/// The fields of a decision that count here.
-#[derive(Deserialize)]
-struct Decided {
-    model: String,
-    win_probability: f64,
+/// A decision as the server logs it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Decided {
+    /// UUIDv7.
+    #[serde(default)]
+    pub decision_id: String,
+    /// The model served.
+    pub model: String,
+    /// P(strong's answer is strictly better), in [0, 1].
+    pub win_probability: f64,
+    /// `request`, or `operating_point:NAME`.
+    #[serde(default)]
+    pub threshold_source: String,
+    /// What else a counterfactual needs; older servers logged none of it.
+    #[serde(flatten)]
+    pub served: Option<HowServed>,
+}
+
+/// How a decision came to be served.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct HowServed {
+    /// How probable the model served was, in [0, 1].
+    pub propensity: f64,
+    /// Why, as in the server's answer.
+    pub reason: String,
+    /// Models of the ladder.
+    pub rungs: usize,
+}
+
+/// A line of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// A decision.
+    Decision(Timestamp, Decided),
+    /// Anything else: other events, what a crash prints.
+    Other,
+}
+
+/// The lines of a log, blank ones left out.
+///
+/// # Errors
+/// When it cannot be opened; each line on its own when it cannot be read or says it is a decision and is none.
+pub fn entries(file: &Path) -> Result<impl Iterator<Item = Result<Entry, LogError>>, LogError> {
+    let name = file.to_owned();
+    let opened = File::open(file).map_err(|source| LogError::Io { file: name.clone(), source })?;
+    let lines = BufReader::new(opened).lines().enumerate();
+    Ok(lines.filter(|(_, line)| line.as_ref().map_or(true, |line| !line.trim().is_empty())).map(
+        move |(i, line)| {
+            let line = line.map_err(|source| LogError::Io { file: name.clone(), source })?;
+            entry(&line).map_err(|reason| LogError::Malformed { file: name.clone(), line: i + 1, reason })
+        },
+    ))
+}
+
+fn entry(line: &str) -> Result<Entry, String> {
+    let Some(Line { timestamp, fields }) =
+        serde_json::from_str(line).ok().filter(|l: &Line| l.fields["message"] == "decided")
+    else {
+        return Ok(Entry::Other);
+    };
+    let decided: Decided = serde_json::from_value(fields).map_err(|e| e.to_string())?;
+    let propensity = decided.served.as_ref().map_or(1.0, |served| served.propensity);
+    for (field, value) in [("win_probability", decided.win_probability), ("propensity", propensity)] {
+        WinProbability::new(value).map_err(|e| format!("{field}: {e}"))?;
+    }
+    Ok(Entry::Decision(timestamp, decided))
 }
 
 /// What a log says.
@@ -96,30 +157,20 @@ impl Traffic {
     /// # Errors
     /// When it cannot be read, a decision is malformed, there is none, or the log is shorter than an hour.
     pub fn read(file: &Path, strong: &str, weak: &str) -> Result<Self, LogError> {
-        let io = |source| LogError::Io { file: file.to_owned(), source };
         let (mut calls, mut kept, mut wins, mut wrong) = (0, 0, 0.0, 0.0);
         let (mut decisions, mut other_lines, mut other_models) = (0, 0, 0);
         let mut span: Option<(Timestamp, Timestamp)> = None;
-        for (i, line) in BufReader::new(File::open(file).map_err(io)?).lines().enumerate() {
-            let line = line.map_err(io)?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            let bad = |reason: String| LogError::Malformed { file: file.to_owned(), line: i + 1, reason };
-            let parsed = serde_json::from_str(&line).ok();
-            let Some(Line { timestamp, fields }) = parsed.filter(|l: &Line| l.fields["message"] == "decided")
-            else {
+        for entry in entries(file)? {
+            let Entry::Decision(timestamp, decided) = entry? else {
                 other_lines += 1;
                 continue;
             };
-            let decided: Decided = serde_json::from_value(fields).map_err(|e| bad(e.to_string()))?;
-            let p = WinProbability::new(decided.win_probability)
-                .map_err(|e| bad(format!("win_probability: {e}")))?;
+            let p = decided.win_probability;
             decisions += 1;
             if decided.model == strong {
-                (calls, wins) = (calls + 1, wins + p.get());
+                (calls, wins) = (calls + 1, wins + p);
             } else if decided.model == weak {
-                (kept, wins, wrong) = (kept + 1, wins + p.get(), wrong + p.get());
+                (kept, wins, wrong) = (kept + 1, wins + p, wrong + p);
             } else {
                 other_models += 1;
             }

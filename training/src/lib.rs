@@ -18,6 +18,7 @@ pub mod prices;
 pub mod report;
 pub mod tiers;
 pub mod tune;
+pub mod what_if;
 pub mod workload;
 pub mod zero_shot;
 

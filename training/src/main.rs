@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use training::commands::{
     advise, calibrate, cross_validate, distil, evaluate, fetch_encoder, fine_tune, fit, import, reproduce,
-    threshold,
+    threshold, what_if,
 };
 
 /// Reading a million rows makes tens of millions of small strings, which this allocator keeps together.
@@ -37,6 +37,8 @@ enum Command {
     Threshold(threshold::ThresholdArgs),
     /// Say which way of routing pays, if any, from a described workload or a decision log.
     Advise(advise::AdviseArgs),
+    /// Say what other thresholds would have given, from a log of explored decisions and their outcomes.
+    WhatIf(what_if::WhatIfArgs),
     /// Read a public encoder for the deep tier, check it and write it as a folder.
     FetchEncoder(fetch_encoder::FetchEncoderArgs),
     /// Tune the top layers of an encoder on labelled data, end to end, and write it as a folder.
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Some(Command::Evaluate(args)) => args.run(&mut say),
         Some(Command::Threshold(args)) => args.run(&mut say),
         Some(Command::Advise(args)) => args.run(&mut say),
+        Some(Command::WhatIf(args)) => args.run(&mut say),
         Some(Command::FetchEncoder(args)) => args.run(&mut say),
         Some(Command::FineTune(args)) => args.run(&mut say),
         Some(Command::Distil(args)) => args.run(&mut say),

@@ -64,6 +64,9 @@ pub enum EvaluationError {
         /// Mean score of strong.
         strong_mean: f64,
     },
+    /// No logged action is one that the policy in question would take.
+    #[error("the policy in question would have taken no action that was logged")]
+    NoSupport,
     /// Resampling one group gives the same rows for ever.
     #[error("a bootstrap needs at least two groups of rows")]
     OneGroup,

@@ -57,6 +57,8 @@ pub fn decide(
     }
     Decision {
         model: model.clone(),
+        policy_model: model.clone(),
+        propensity: 1.0,
         tier,
         win_probability,
         interval,

@@ -1,12 +1,13 @@
 //! Where a query goes, and how the threshold for that was chosen. Pure: nothing is scored, read or
 //! drawn here; probabilities, outcomes, prices and random draws arrive as values.
 //!
-//! `decide` is the rule that serves; `randomised` the thresholds that mix two; `certificate` what a
+//! `decide` is the rule that serves; `explore` what departs from it on purpose; `randomised` the thresholds that mix two; `certificate` what a
 //! sample proves about a threshold; `select` how one is found for an objective.
 
 mod certificate;
 mod decide;
 mod error;
+mod explore;
 mod randomised;
 mod select;
 
@@ -16,5 +17,6 @@ pub use certificate::{
 };
 pub use decide::{Stakes, decide, goes_strong, straddles};
 pub use error::SelectError;
+pub use explore::{Exploration, explore};
 pub use randomised::{RandomisedThreshold, request_draw};
 pub use select::{Expected, Objective, Selection, select};

@@ -1,7 +1,9 @@
 //! What a caller may ask about the loaded artifact.
 
+use std::collections::BTreeMap;
+
 use artifact::{Artifact, DeepTier, OperatingPoint};
-use policy::RandomisedThreshold;
+use policy::{Exploration, RandomisedThreshold};
 use types::{BackendIdentity, ModelName, ModelPair, ProbabilityError, Threshold};
 
 use crate::{RouterError, RouterOptions};
@@ -33,6 +35,8 @@ pub struct ArtifactInfo {
     pub created: String,
     /// Pairs the deep tier knows; none without one.
     pub deep_pairs: Vec<ModelPair>,
+    /// How often another rung than the policy's is served.
+    pub exploration: Exploration,
 }
 
 /// A named threshold of one pair.
@@ -89,6 +93,7 @@ impl ArtifactInfo {
             simulated: manifest.simulated,
             created: manifest.created.clone(),
             deep_pairs: deep.flat_map(DeepTier::pairs).map(|p| p.calibrator.pair.clone()).collect(),
+            exploration: options.exploration,
         })
     }
 
@@ -121,6 +126,15 @@ fn warnings(artifact: &Artifact, options: &RouterOptions) -> Result<Vec<String>,
             "the deep tier is switched off: operating points were selected for both tiers together"
                 .to_owned(),
         );
+    }
+    let certified = |point: &OperatingPoint| point.certificate.is_some();
+    let cheaper = options.exploration.cheaper();
+    if cheaper > 0.0
+        && artifact.manifest().operating_points.values().flat_map(BTreeMap::values).any(certified)
+    {
+        warnings.push(format!(
+            "a share of up to {cheaper} is served a cheaper model to explore: certificates speak of the policy without it"
+        ));
     }
     Ok(warnings)
 }

@@ -14,5 +14,6 @@ pub use classifier::{Adapter, Backend};
 pub use counters::TierCounts;
 pub use deep::DeepOptions;
 pub use info::{ArtifactInfo, PointInfo};
+pub use policy::Exploration;
 pub use route::{Ask, At, RouteError, Routed, Router, RouterError, RouterOptions};
 pub use tiers::{Begun, Waiting};

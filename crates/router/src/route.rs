@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use artifact::{Artifact, ArtifactError};
 use calibration::Calibrated;
 use classifier::{Backend, Scratch};
-use policy::Stakes;
+use policy::{Exploration, Stakes};
 use thiserror::Error;
 use types::{
     BackendIdentity, Decision, Ladder, ModelName, ModelPair, ProbabilityError, Query, RungEvidence,
@@ -31,6 +31,9 @@ pub struct RouterOptions {
     pub allow_foreign_backends: bool,
     /// How the deep tier is served, where the artifact has one.
     pub deep: DeepOptions,
+    /// How often another rung than the policy's is served, at operating points: a threshold that the caller brings is
+    /// obeyed.
+    pub exploration: Exploration,
 }
 
 /// Why a router could not be made.
@@ -174,12 +177,13 @@ impl<'a> Ask<'a> {
         Self { query, ladder, at, slices: &[], key: "", tier: TierWish::Auto }
     }
 
-    /// A number in [0, 1) that belongs to the request for good.
-    fn draw(&self) -> f64 {
+    /// A number in [0, 1) that belongs to the request for good; every `purpose` has one of its own.
+    fn draw<'b>(&'b self, purpose: &[&'b str]) -> f64 {
+        let purpose = purpose.iter().map(|part| part.as_bytes());
         if self.key.is_empty() {
-            policy::request_draw(self.query.parts().map(|(_, text)| text.as_bytes()))
+            policy::request_draw(purpose.chain(self.query.parts().map(|(_, text)| text.as_bytes())))
         } else {
-            policy::request_draw([self.key.as_bytes()])
+            policy::request_draw(purpose.chain([self.key.as_bytes()]))
         }
     }
 }
@@ -333,7 +337,15 @@ impl Router {
     ) -> Routed {
         self.counters.decided(tier_reason);
         let Fast { cheapest, dearer, threshold, stakes, tokens_used, truncated } = fast;
-        let decision = policy::decide(ask.ladder.top(), cheapest, dearer, threshold, stakes);
+        let top = ask.ladder.top();
+        let decision = policy::decide(top, cheapest, dearer, threshold, stakes);
+        let decision = match ask.at {
+            At::OperatingPoint(_) if self.info.exploration != Exploration::NONE => {
+                let draw = ask.draw(&["explore", &self.info.version]);
+                policy::explore(decision, top, self.info.exploration, draw)
+            }
+            _ => decision,
+        };
         Routed { decision, tokens_used, truncated, tier_reason, device_lost }
     }
 
@@ -354,7 +366,7 @@ impl Router {
             });
         };
         let fixed = point.threshold.low() == point.threshold.high();
-        let draw = if fixed { 0.0 } else { ask.draw() };
+        let draw = if fixed { 0.0 } else { ask.draw(&[]) };
         Ok((point.threshold.at(draw), &point.certified_slices))
     }
 

@@ -122,6 +122,7 @@ async fn serve(config: &Config) -> Result<()> {
         backends: config.backends.clone(),
         allow_foreign_backends: config.allow_foreign_backends,
         deep: config.deep.clone(),
+        exploration: config.exploration,
     };
     let router = Router::load(&config.artifact, &options)?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| config.listen.to_string())?;
@@ -209,6 +210,7 @@ fn as_text(routed: &Routed, info: &ArtifactInfo, time_us: f64) -> String {
         Reason::AtOrAboveThreshold => format!(">= {:.3}", decision.threshold.get()),
         Reason::BelowThreshold => format!("< {:.3}", decision.threshold.get()),
         Reason::HighStakes => "of high stakes, without a certificate".to_owned(),
+        Reason::Explored => format!("explored; the policy chooses {}", decision.policy_model),
     };
     format!(
         "{} → {}   P(strong is strictly better) = {:.3} [{:.3}, {:.3}] {why}   \

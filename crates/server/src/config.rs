@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use router::{Backend, DeepOptions, EncoderPrecision};
+use router::{Backend, DeepOptions, EncoderPrecision, Exploration};
 use serde::Deserialize;
 use thiserror::Error;
 use types::{BackendIdentity, ModelName};
@@ -102,6 +102,13 @@ pub struct Settings {
     /// Serve all the same, with a warning on every answer.
     #[arg(long, env = "RUNG_ALLOW_FOREIGN_BACKENDS")]
     pub allow_foreign_backends: Option<bool>,
+    /// Share of the queries at operating points that are served a dearer model than the policy's, to see what it gives;
+    /// 0 to 1, never where stakes are high.
+    #[arg(long, env = "RUNG_EXPLORE_DEARER", value_name = "SHARE")]
+    pub explore_dearer: Option<f64>,
+    /// The same to a cheaper model.
+    #[arg(long, env = "RUNG_EXPLORE_CHEAPER", value_name = "SHARE")]
+    pub explore_cheaper: Option<f64>,
     /// Decisions at once; the number of cores by default.
     #[arg(long, env = "RUNG_DECISION_SLOTS")]
     pub decision_slots: Option<usize>,
@@ -140,6 +147,8 @@ pub struct Config {
     pub backends: BTreeMap<ModelName, BackendIdentity>,
     /// Whether calibrators fitted for another backend are served.
     pub allow_foreign_backends: bool,
+    /// How often another rung than the policy's is served.
+    pub exploration: Exploration,
     /// Decisions at once, at least 1.
     pub decision_slots: usize,
     /// Requests that may wait.
@@ -185,6 +194,8 @@ impl Settings {
             deep_deadline_ms: self.deep_deadline_ms.or(below.deep_deadline_ms),
             served_by: if self.served_by.is_empty() { below.served_by } else { self.served_by },
             allow_foreign_backends: self.allow_foreign_backends.or(below.allow_foreign_backends),
+            explore_dearer: self.explore_dearer.or(below.explore_dearer),
+            explore_cheaper: self.explore_cheaper.or(below.explore_cheaper),
             decision_slots: self.decision_slots.or(below.decision_slots),
             queue: self.queue.or(below.queue),
             max_batch: self.max_batch.or(below.max_batch),
@@ -210,6 +221,7 @@ impl Settings {
             deep,
             backends: self.served_by.iter().map(|text| served_by(text)).collect::<Result<_, _>>()?,
             allow_foreign_backends: self.allow_foreign_backends.unwrap_or(false),
+            exploration: exploration(self.explore_dearer, self.explore_cheaper)?,
             decision_slots: at_least(
                 "decision_slots",
                 self.decision_slots.unwrap_or(cores),
@@ -268,6 +280,15 @@ fn precision(name: &str, backend: Backend) -> Result<EncoderPrecision, ConfigErr
         }
         Some(precision) => Ok(precision),
     }
+}
+
+fn exploration(dearer: Option<f64>, cheaper: Option<f64>) -> Result<Exploration, ConfigError> {
+    let (dearer, cheaper) = (dearer.unwrap_or(0.0), cheaper.unwrap_or(0.0));
+    Exploration::new(dearer, cheaper).map_err(|_| ConfigError::Value {
+        key: "explore_dearer, explore_cheaper",
+        expected: "shares in [0, 1], at most 1 together",
+        found: format!("{dearer}, {cheaper}"),
+    })
 }
 
 fn at_least(

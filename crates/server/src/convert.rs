@@ -1,7 +1,7 @@
 //! Wire messages to domain values and back; every refusal names the request field.
 
 use api::v1;
-use router::{ArtifactInfo, Ask, At, PointInfo, Routed, Router, TierCounts};
+use router::{ArtifactInfo, Ask, At, Exploration, PointInfo, Routed, Router, TierCounts};
 use types::{
     Decision, Ladder, Message, ModelError, ModelName, ModelPair, Query, Role, Threshold, Tier, TierReason,
     TierWish,
@@ -150,6 +150,8 @@ pub(crate) fn response(
     let lost = routed.device_lost.then(|| DEVICE_LOST.to_owned());
     let Decision {
         model,
+        policy_model,
+        propensity,
         tier,
         win_probability,
         interval,
@@ -193,6 +195,8 @@ pub(crate) fn response(
         scored_by: scored_by.as_str().to_owned(),
         scored_by_reason: routed.tier_reason.as_str().to_owned(),
         fast_win_probability: fast_win_probability.get(),
+        propensity,
+        policy_model: policy_model.as_str().to_owned(),
     }
 }
 
@@ -250,7 +254,13 @@ pub(crate) fn info(router: &Router) -> v1::GetInfoResponse {
         deep_engine: engine.unwrap_or_default(),
         tier_counters: Some(counters(&router.tier_counts())),
         deep_pairs: info.deep_pairs.iter().map(pair).collect(),
+        exploration: exploration(info.exploration),
     }
+}
+
+fn exploration(exploration: Exploration) -> Option<v1::Exploration> {
+    let (dearer, cheaper) = (exploration.dearer(), exploration.cheaper());
+    (exploration != Exploration::NONE).then_some(v1::Exploration { dearer, cheaper })
 }
 
 #[cfg(test)]
@@ -273,6 +283,7 @@ mod tests {
             simulated: false,
             created: String::new(),
             deep_pairs: vec![],
+            exploration: Exploration::NONE,
         }
     }
 
@@ -291,6 +302,8 @@ mod tests {
             };
             let decision = Decision {
                 model: info.default_pair.strong().clone(),
+                policy_model: info.default_pair.strong().clone(),
+                propensity: 1.0,
                 tier: Tier::Strong,
                 win_probability: deep,
                 interval,

@@ -11,6 +11,8 @@ pub enum Reason {
     AtOrAboveThreshold,
     /// The query carries a slice of high stakes that has no certificate of its own at this threshold.
     HighStakes,
+    /// Another rung than the policy's, served to see its outcome.
+    Explored,
 }
 
 impl Reason {
@@ -20,6 +22,7 @@ impl Reason {
             Self::BelowThreshold => "below_threshold",
             Self::AtOrAboveThreshold => "at_or_above_threshold",
             Self::HighStakes => "high_stakes",
+            Self::Explored => "explored",
         }
     }
 }
@@ -44,9 +47,13 @@ pub struct RungEvidence {
 pub struct Decision {
     /// The model to call.
     pub model: ModelName,
+    /// What the policy chooses: the same, but where it is explored.
+    pub policy_model: ModelName,
+    /// How probable `model` was, given the threshold, in (0, 1]: 1 without exploration.
+    pub propensity: f64,
     /// `Strong` when the top rung was chosen, `Weak` for any rung below.
     pub tier: Tier,
-    /// The win probability that decided: over the chosen rung, or over the last rung passed by.
+    /// The win probability that decided: over the policy's rung, or over the last rung passed by.
     pub win_probability: WinProbability,
     /// How far that probability is known.
     pub interval: ProbabilityInterval,

@@ -13,6 +13,7 @@ pub mod import;
 mod progress;
 pub mod reproduce;
 pub mod threshold;
+pub mod what_if;
 
 use std::path::PathBuf;
 
