@@ -1,12 +1,15 @@
 //! The server's log of decisions (`log_format = "json"`), and what it says of the traffic: how much there is, how much of
 //! it went strong, and what the calibrated probabilities expect of the rest.
 
+use std::collections::HashMap;
+use std::fmt::Debug;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use types::WinProbability;
 
@@ -129,6 +132,32 @@ fn entry(line: &str) -> Result<Entry, String> {
         WinProbability::new(value).map_err(|e| format!("{field}: {e}"))?;
     }
     Ok(Entry::Decision(timestamp, decided))
+}
+
+/// What was reported of decisions afterwards, a JSON object a line, by decision. The same report twice is one.
+///
+/// # Errors
+/// When the file cannot be read, a line is no report or `checked` refuses it, or two reports of a decision differ.
+pub fn reports<R: DeserializeOwned, V: PartialEq + Debug>(
+    file: &Path,
+    checked: impl Fn(R) -> Result<(String, V), String>,
+) -> Result<HashMap<String, V>, LogError> {
+    let io = |source| LogError::Io { file: file.to_owned(), source };
+    let mut found = HashMap::new();
+    for (i, line) in BufReader::new(File::open(file).map_err(io)?).lines().enumerate() {
+        let line = line.map_err(io)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let bad = |reason| LogError::Malformed { file: file.to_owned(), line: i + 1, reason };
+        let report = serde_json::from_str(&line).map_err(|e| bad(e.to_string()))?;
+        let (id, value) = checked(report).map_err(bad)?;
+        if let Some(before) = found.get(&id).filter(|before| **before != value) {
+            return Err(bad(format!("{value:?} for decision {id}, but {before:?} before")));
+        }
+        found.insert(id, value);
+    }
+    Ok(found)
 }
 
 /// What a log says.

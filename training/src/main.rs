@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use training::commands::{
-    advise, calibrate, cross_validate, distil, evaluate, fetch_encoder, fine_tune, fit, import, reproduce,
-    threshold, what_if,
+    advise, calibrate, cross_validate, distil, evaluate, fetch_encoder, fine_tune, fit, import, monitor,
+    reproduce, threshold, what_if,
 };
 
 /// Reading a million rows makes tens of millions of small strings, which this allocator keeps together.
@@ -39,6 +39,8 @@ enum Command {
     Advise(advise::AdviseArgs),
     /// Say what other thresholds would have given, from a log of explored decisions and their outcomes.
     WhatIf(what_if::WhatIfArgs),
+    /// Watch a log of decisions: do scores look as they did, does strong win as often as its probabilities say.
+    Monitor(monitor::MonitorArgs),
     /// Read a public encoder for the deep tier, check it and write it as a folder.
     FetchEncoder(fetch_encoder::FetchEncoderArgs),
     /// Tune the top layers of an encoder on labelled data, end to end, and write it as a folder.
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Some(Command::Threshold(args)) => args.run(&mut say),
         Some(Command::Advise(args)) => args.run(&mut say),
         Some(Command::WhatIf(args)) => args.run(&mut say),
+        Some(Command::Monitor(args)) => args.run(&mut say),
         Some(Command::FetchEncoder(args)) => args.run(&mut say),
         Some(Command::FineTune(args)) => args.run(&mut say),
         Some(Command::Distil(args)) => args.run(&mut say),

@@ -101,7 +101,7 @@ fn bad_lines_are_named() {
         ("{\"decision_id\": \"d-1\", \"score\": 1.5}\n", "line 1: score: 1.5 is not in [0, 1]"),
         (
             "{\"decision_id\": \"d-1\", \"score\": 1}\n{\"decision_id\": \"d-1\", \"score\": 0}\n",
-            "line 2: score: 0, but 1 for the same decision before",
+            "line 2: 0.0 for decision d-1, but 1.0 before",
         ),
         ("", "no decision between large and small has an outcome"),
     ] {

@@ -10,6 +10,7 @@ pub mod fetch_encoder;
 pub mod fine_tune;
 pub mod fit;
 pub mod import;
+pub mod monitor;
 mod progress;
 pub mod reproduce;
 pub mod threshold;

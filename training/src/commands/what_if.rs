@@ -1,17 +1,15 @@
 //! `training what-if`: what other thresholds would have given.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 use clap::Args;
 use evaluation::{Estimate, LEAST_EFFECTIVE_ROWS};
 use serde::Deserialize;
 use types::{Threshold, WinProbability};
 
-use crate::decision_log::{Entry, entries};
+use crate::decision_log::{Entry, entries, reports};
 use crate::what_if::{Counterfactuals, Served, WhatIf};
 
 /// Say what other thresholds would have given, from the server's log of decisions and what came of them.
@@ -48,6 +46,17 @@ struct Outcome {
     score: f64,
 }
 
+impl Outcome {
+    fn checked(self) -> Result<(String, f64), String> {
+        let (id, score) = (self.decision_id, self.score);
+        if (0.0..=1.0).contains(&score) {
+            Ok((id, score))
+        } else {
+            Err(format!("score: {score} is not in [0, 1]"))
+        }
+    }
+}
+
 /// Decisions that do not count, by reason.
 #[derive(Debug, Default)]
 struct LeftOut {
@@ -66,7 +75,7 @@ impl WhatIfArgs {
     /// When a file is refused, a threshold is none, or no decision has an outcome.
     pub fn run(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
         let thresholds = self.threshold.iter().map(|t| Threshold::new(*t)).collect::<Result<Vec<_>, _>>()?;
-        let (rows, left_out) = self.join(outcomes(&self.outcomes)?)?;
+        let (rows, left_out) = self.join(reports(&self.outcomes, Outcome::checked)?)?;
         let LeftOut { other_models, own_threshold, older_server, no_outcome, outcomes } = left_out;
         say(&format!(
             "{} decisions with an outcome; left out: {no_outcome} without, {own_threshold} at thresholds of their \
@@ -138,23 +147,4 @@ fn told(what_if: &WhatIf) -> String {
             "cannot be told: {effective_rows:.0} rows of full weight, at least {LEAST_EFFECTIVE_ROWS:.0} are needed"
         ),
     }
-}
-
-/// Scores by decision. The same score twice is one report.
-fn outcomes(file: &Path) -> Result<HashMap<String, f64>> {
-    let name = || file.display().to_string();
-    let mut scores = HashMap::new();
-    for (i, line) in BufReader::new(File::open(file).with_context(name)?).lines().enumerate() {
-        let line = line.with_context(name)?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let at = || format!("{}: line {}", file.display(), i + 1);
-        let Outcome { decision_id, score } = serde_json::from_str(&line).with_context(at)?;
-        ensure!((0.0..=1.0).contains(&score), "{}: score: {score} is not in [0, 1]", at());
-        if let Some(before) = scores.insert(decision_id, score) {
-            ensure!(before == score, "{}: score: {score}, but {before} for the same decision before", at());
-        }
-    }
-    Ok(scores)
 }

@@ -1,0 +1,226 @@
+//! Whether a window of numbers comes from where a reference came from (methods section 8): the population stability index
+//! with limits of its own distribution instead of folklore, and the two-sample Kolmogorov-Smirnov test.
+
+use statrs::distribution::{ChiSquared, ContinuousCDF};
+use thiserror::Error;
+
+/// A share below this counts as this, so that an empty bin has a logarithm.
+const FLOOR: f64 = 1e-4;
+
+/// Why windows cannot be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+pub enum MonitoringError {
+    /// Fewer numbers than can be compared.
+    #[error("{found} numbers, at least {needed} are needed")]
+    TooFew {
+        /// Numbers given.
+        found: usize,
+        /// Numbers needed.
+        needed: usize,
+    },
+    /// A number without a place in the order.
+    #[error("number {0} is NaN")]
+    Nan(usize),
+    /// Fewer than two bins.
+    #[error("{0} bins, at least 2 are needed")]
+    TooFewBins(usize),
+}
+
+/// A reference cut into bins of equal mass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reference {
+    /// Upper ends of all bins but the last: what equals one lies below it.
+    edges: Vec<f64>,
+    shares: Vec<f64>,
+    rows: usize,
+}
+
+/// How far a window lies from its reference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Psi {
+    /// The population stability index, at least 0.
+    pub value: f64,
+    /// How probable one as large is where nothing has changed: `nm/(n+m)` times it is χ² with a degree of freedom less
+    /// than bins (Yurdakul 2018, "Statistical Properties of Population Stability Index").
+    pub p_value: f64,
+}
+
+impl Reference {
+    /// Cuts a reference into `bins` at its quantiles (linear interpolation); bins of the same edge become one.
+    ///
+    /// # Errors
+    /// When there are fewer numbers than bins, fewer than two bins, or a number is NaN.
+    pub fn new(reference: &[f64], bins: usize) -> Result<Self, MonitoringError> {
+        if bins < 2 {
+            return Err(MonitoringError::TooFewBins(bins));
+        }
+        let sorted = sorted(reference, bins)?;
+        let edge = |i: usize| {
+            let at = i as f64 / bins as f64 * (sorted.len() - 1) as f64;
+            let below = at.floor() as usize;
+            let above = sorted[(below + 1).min(sorted.len() - 1)];
+            sorted[below] + (at - at.floor()) * (above - sorted[below])
+        };
+        let mut edges: Vec<f64> = (1..bins).map(edge).collect();
+        edges.dedup();
+        let shares = shares(&edges, reference);
+        Ok(Self { edges, shares, rows: reference.len() })
+    }
+
+    /// Compares a window with it.
+    ///
+    /// # Errors
+    /// When the window is empty or holds NaN.
+    pub fn compare(&self, window: &[f64]) -> Result<Psi, MonitoringError> {
+        sorted(window, 1)?;
+        let term = |(a, b): (&f64, f64)| (a - b) * (a / b).ln();
+        let value: f64 = self.shares.iter().zip(shares(&self.edges, window)).map(term).sum();
+        let (n, m) = (self.rows as f64, window.len() as f64);
+        let freedom = self.shares.len().saturating_sub(1).max(1) as f64;
+        let p_value = ChiSquared::new(freedom).map_or(1.0, |law| law.sf(value * n * m / (n + m)));
+        Ok(Psi { value, p_value })
+    }
+}
+
+fn shares(edges: &[f64], numbers: &[f64]) -> Vec<f64> {
+    let mut counts = vec![0usize; edges.len() + 1];
+    for number in numbers {
+        counts[edges.partition_point(|edge| edge < number)] += 1;
+    }
+    counts.into_iter().map(|count| (count as f64 / numbers.len() as f64).max(FLOOR)).collect()
+}
+
+fn sorted(numbers: &[f64], needed: usize) -> Result<Vec<f64>, MonitoringError> {
+    if numbers.len() < needed.max(1) {
+        return Err(MonitoringError::TooFew { found: numbers.len(), needed: needed.max(1) });
+    }
+    if let Some(at) = numbers.iter().position(|number| number.is_nan()) {
+        return Err(MonitoringError::Nan(at));
+    }
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    Ok(sorted)
+}
+
+/// The largest distance of two empirical distributions, and how probable one as large is where they are the same, with
+/// Stephens' correction for small samples (1970, "Use of the Kolmogorov-Smirnov, Cramér-von Mises and related
+/// statistics without extensive tables").
+///
+/// # Errors
+/// When either is empty or holds NaN.
+pub fn kolmogorov_smirnov(a: &[f64], b: &[f64]) -> Result<(f64, f64), MonitoringError> {
+    let (a, b) = (sorted(a, 1)?, sorted(b, 1)?);
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    let (mut i, mut j, mut distance) = (0, 0, 0.0_f64);
+    while i < a.len() && j < b.len() {
+        let at = a[i].min(b[j]);
+        i += a[i..].iter().take_while(|x| **x <= at).count();
+        j += b[j..].iter().take_while(|x| **x <= at).count();
+        distance = distance.max((i as f64 / n - j as f64 / m).abs());
+    }
+    let root = (n * m / (n + m)).sqrt();
+    Ok((distance, kolmogorov((root + 0.12 + 0.11 / root) * distance)))
+}
+
+/// P(K > x) of Kolmogorov's distribution: whichever of its two series converges fast.
+fn kolmogorov(x: f64) -> f64 {
+    use std::f64::consts::PI;
+    if x <= 0.0 {
+        return 1.0;
+    }
+    let terms = (1..=20).map(f64::from);
+    let probability = if x > 1.18 {
+        let term = |j: f64| (-2.0 * j * j * x * x).exp() * if j % 2.0 == 1.0 { 1.0 } else { -1.0 };
+        2.0 * terms.map(term).sum::<f64>()
+    } else {
+        let term = |j: f64| (-(2.0 * j - 1.0).powi(2) * PI * PI / (8.0 * x * x)).exp();
+        1.0 - (2.0 * PI).sqrt() / x * terms.map(term).sum::<f64>()
+    };
+    probability.clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    fn rounded(x: f64) -> f64 {
+        (x * 1e6).round() / 1e6
+    }
+
+    /// The fixtures of methods, golden 08.
+    fn fixtures() -> (Vec<f64>, Vec<f64>) {
+        let golden_ratio = (5.0_f64.sqrt() - 1.0) / 2.0;
+        let reference = (1..=60).map(|i| rounded((f64::from(i) * golden_ratio).fract())).collect();
+        let current =
+            (1..=40).map(|i| rounded((f64::from(i) * (2.0_f64.sqrt() - 1.0)).fract().powf(1.5))).collect();
+        (reference, current)
+    }
+
+    #[test]
+    fn golden_psi() {
+        let (reference, current) = fixtures();
+        let psi = Reference::new(&reference, 5).unwrap().compare(&current).unwrap();
+        assert!((psi.value - 0.136_915_028_821_945_67).abs() < 1e-12, "{psi:?}");
+        assert!((psi.p_value - 0.511_159_734_030_433_4).abs() < 1e-9, "{psi:?}");
+    }
+
+    #[test]
+    fn golden_kolmogorov_smirnov() {
+        let (reference, current) = fixtures();
+        let (distance, p) = kolmogorov_smirnov(&reference, &current).unwrap();
+        assert!((distance - 0.183_333_333_333_333_32).abs() < 1e-12);
+        assert!((p - 0.360_113_705_714_199_04).abs() < 1e-9, "{p}");
+        let table = [
+            (0.5, 0.963_945_243_664_875_1),
+            (0.8, 0.544_142_411_574_198_1),
+            (1.0, 0.269_999_671_677_354_56),
+            (1.36, 0.049_485_876_755_377_88),
+            (1.63, 0.009_846_364_888_486_529),
+        ];
+        for (x, sf) in table {
+            assert!((kolmogorov(x) - sf).abs() < 1e-12, "{x}: {}", kolmogorov(x));
+        }
+    }
+
+    #[test]
+    fn false_alarms_come_as_often_as_stated() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut draw = |n: usize| (0..n).map(|_| rng.random::<f64>().powi(2)).collect::<Vec<f64>>();
+        let (mut of_psi, mut of_ks) = (0, 0);
+        for _ in 0..2_000 {
+            let (reference, window) = (draw(500), draw(300));
+            of_psi +=
+                u32::from(Reference::new(&reference, 10).unwrap().compare(&window).unwrap().p_value < 0.05);
+            of_ks += u32::from(kolmogorov_smirnov(&reference, &window).unwrap().1 < 0.05);
+        }
+        // 100 expected; three deviations are 29.
+        assert!((71..=129).contains(&of_psi), "{of_psi} of the PSI");
+        assert!((71..=129).contains(&of_ks), "{of_ks} of Kolmogorov and Smirnov");
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused() {
+        assert_eq!(Reference::new(&[0.1; 9], 10), Err(MonitoringError::TooFew { found: 9, needed: 10 }));
+        assert_eq!(Reference::new(&[0.1; 9], 1), Err(MonitoringError::TooFewBins(1)));
+        let constant = Reference::new(&[0.5; 50], 10).unwrap();
+        assert!(constant.compare(&[0.5; 20]).unwrap().p_value > 0.99);
+        assert!(constant.compare(&[0.9; 20]).unwrap().p_value < 1e-6);
+        assert_eq!(constant.compare(&[0.1, f64::NAN]), Err(MonitoringError::Nan(1)));
+        assert!(constant.compare(&[]).is_err() && kolmogorov_smirnov(&[], &[0.5]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_scale_do_not_matter(a in prop::collection::vec(0.0..1.0f64, 20..80), b in prop::collection::vec(0.0..1.0f64, 1..80)) {
+            let (distance, p) = kolmogorov_smirnov(&a, &b).unwrap();
+            let scaled = |x: &[f64]| x.iter().rev().map(|v| 3.0 * v + 1.0).collect::<Vec<_>>();
+            let (again, _) = kolmogorov_smirnov(&scaled(&a), &scaled(&b)).unwrap();
+            prop_assert!((0.0..=1.0).contains(&distance) && (0.0..=1.0).contains(&p));
+            prop_assert!((distance - again).abs() < 1e-12);
+            prop_assert!(Reference::new(&a, 10).unwrap().compare(&b).unwrap().value >= 0.0);
+        }
+    }
+}
