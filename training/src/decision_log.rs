@@ -79,6 +79,9 @@ pub struct Decided {
     /// `request`, or `operating_point:NAME`.
     #[serde(default)]
     pub threshold_source: String,
+    /// The tier whose probability that is: `fast` or `deep`.
+    #[serde(default)]
+    pub scored_by: String,
     /// What else a counterfactual needs; older servers logged none of it.
     #[serde(flatten)]
     pub served: Option<HowServed>,

@@ -85,8 +85,10 @@ pub fn rank(
         if quality.len() == examples.len() {
             let recovered = |rows: &[usize]| apgr(scores, rows);
             figures.extend(estimate(&groups, recovered, &mut rng)?.map(|f| ("apgr".to_owned(), f)));
-            let over = |rows: &[usize]| Some(apgr(scores, rows)? - apgr(lengths?, rows)?);
-            let over = estimate(&groups, over, &mut rng)?.filter(|_| *name != LENGTH);
+        }
+        if let Some(lengths) = lengths.filter(|_| quality.len() == examples.len() && *name != LENGTH) {
+            let over = |rows: &[usize]| Some(apgr(scores, rows)? - apgr(lengths, rows)?);
+            let over = estimate(&groups, over, &mut rng)?;
             figures.extend(over.map(|f| ("apgr_over_length".to_owned(), f)));
         }
         all.insert(*name, figures);

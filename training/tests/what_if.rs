@@ -36,7 +36,7 @@ fn write(folder: &Path, decisions: usize) {
         let fields = json!({
             "message": "decided", "decision_id": format!("d-{i}"), "model": if strong { "large" } else { "small" },
             "policy_model": if p < 0.5 { "small" } else { "large" }, "propensity": propensity, "reason": reason,
-            "rungs": 2, "win_probability": p, "threshold": 0.5, "threshold_source": "operating_point:default",
+            "rungs": 2, "win_probability": p, "threshold": 0.5, "scored_by": if i % 8 == 0 { "deep" } else { "fast" }, "threshold_source": "operating_point:default",
         });
         writeln!(log, "{}", json!({"timestamp": "2026-11-02T10:00:00Z", "level": "INFO", "fields": fields}))
             .unwrap();
@@ -85,6 +85,7 @@ fn thresholds_are_judged_where_the_log_explored() {
     // Weak is kept on p below t, and wrong there with probability p.
     assert!((score("0.3") - (1.0 - 0.3_f64.powi(2) / 2.0)).abs() < 0.02, "{said}");
     assert!((score("0.5") - (1.0 - 0.5_f64.powi(2) / 2.0)).abs() < 0.02, "{said}");
+    assert!(said.contains("500 of them were scored by the deep tier"), "{said}");
     assert!(line("0.7").contains("800 to weak that were never explored that way"), "{said}");
 }
 

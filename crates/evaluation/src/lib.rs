@@ -1,7 +1,7 @@
 //! How good probabilities and routes are, each measure written down once: Brier, log loss, AUROC,
-//! ECE, reliability, APGR and call shares, off-policy estimates, bootstrap intervals. Everything is a pure function over
-//! slices, one entry per row; no I/O, no clock, and randomness is an argument. What a row is, and
-//! what is done about a bad figure, is decided elsewhere.
+//! ECE, reliability, APGR and call shares, off-policy estimates, bootstrap intervals. Everything is
+//! a pure function over slices, one entry per row; no I/O, no clock, and randomness is an argument.
+//! What a row is, and what is done about a bad figure, is decided elsewhere.
 
 mod binomial;
 pub mod bootstrap;

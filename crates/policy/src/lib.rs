@@ -1,8 +1,9 @@
 //! Where a query goes, and how the threshold for that was chosen. Pure: nothing is scored, read or
 //! drawn here; probabilities, outcomes, prices and random draws arrive as values.
 //!
-//! `decide` is the rule that serves; `explore` what departs from it on purpose; `randomised` the thresholds that mix two; `certificate` what a
-//! sample proves about a threshold; `select` how one is found for an objective.
+//! `decide` is the rule that serves; `explore` what departs from it on purpose; `randomised` the
+//! thresholds that mix two; `certificate` what a sample proves about a threshold; `select` how one is
+//! found for an objective.
 
 mod certificate;
 mod decide;

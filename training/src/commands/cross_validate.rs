@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use artifact::read_encoder;
 use calibration::{Calibrator, Method, Sample};
 use clap::Args;
+use classifier::GeneralAxis;
 use corpus::Example;
 use evaluation::bootstrap::percentile_interval;
 use evaluation::{auroc, ece_equal_mass, routing};
@@ -72,6 +73,7 @@ impl CrossValidateArgs {
         let pairs = self.pairs.pairs(simulated)?;
         let pair = pairs.first().context("no pair")?;
         corpus::check_pair(&examples, pair, crate::fit::MINIMUM_ROWS)?;
+        let prior = self.tuning.prior(&examples)?.map(|prior| prior.axis);
         examples.retain(|e| label(e, pair).is_some());
         let values = self.slice_values(&examples);
         let mut scores = vec![Held::default(); examples.len()];
@@ -80,12 +82,12 @@ impl CrossValidateArgs {
                 let rows: Vec<usize> =
                     (0..examples.len()).filter(|r| examples[*r].has_slice(value)).collect();
                 let part: Vec<Example> = rows.iter().map(|r| examples[*r].clone()).collect();
-                for (row, held) in rows.iter().zip(self.out_of_fold(&part, pair, say)?) {
+                for (row, held) in rows.iter().zip(self.out_of_fold(&part, pair, prior.as_ref(), say)?) {
                     scores[*row] = held;
                 }
             }
         } else {
-            scores = self.out_of_fold(&examples, pair, say)?;
+            scores = self.out_of_fold(&examples, pair, prior.as_ref(), say)?;
         }
         say(&format!("{pair}, every row scored by a classifier that never saw its fold"));
         report("all", &(0..examples.len()).collect::<Vec<_>>(), &examples, &scores, pair, say);
@@ -125,6 +127,7 @@ impl CrossValidateArgs {
         &self,
         examples: &[Example],
         pair: &ModelPair,
+        prior: Option<&GeneralAxis>,
         say: &mut dyn FnMut(&str),
     ) -> Result<Vec<Held>> {
         let config = self.tuning.config();
@@ -132,7 +135,7 @@ impl CrossValidateArgs {
         let pairs = std::slice::from_ref(pair);
         let mut prepared =
             Prepared::new(examples, &models_of(pairs), pairs, &network.features, config.tie_value);
-        prepared.prior = self.tuning.prior()?.map(|prior| prior.axis);
+        prepared.prior = prior.cloned();
         if let Some(path) = &self.encoder {
             let files = encoder_source::read(path, &Pins::default())?;
             let encoder = read_encoder(&files, &self.options.options(), self.tuning.backend().into())?;

@@ -8,6 +8,7 @@ use classifier::Backend;
 use encoder::{Encoder, EngineKind, Precision};
 
 use super::fetch_encoder::EncoderArgs;
+use super::fit::RidgeArgs;
 use super::progress::{Bar, interrupt_flag, outcome};
 use super::{DataArgs, Loaded, PairArgs};
 use crate::encoder_source::{Pins, read, write};
@@ -53,15 +54,8 @@ pub struct FineTuneArgs {
     /// alone with the surface features.
     #[arg(long, default_value_t = FineTuneConfig::default().head.most_ngrams, value_name = "COUNT")]
     ngrams: usize,
-    /// Penalty of the ridge regression the head starts at, on n-grams.
-    #[arg(long, default_value_t = FitConfig::default().ridge_wide)]
-    ridge_wide: f64,
-    /// The same on surface features.
-    #[arg(long, default_value_t = FitConfig::default().ridge_surface)]
-    ridge_surface: f64,
-    /// The same on the encoder's vector.
-    #[arg(long, default_value_t = FitConfig::default().ridge_embedded)]
-    ridge_embedded: f64,
+    #[command(flatten)]
+    ridge: RidgeArgs,
     /// Epochs without a better dev loss before it stops.
     #[arg(long, default_value_t = FineTuneConfig::default().patience)]
     patience: usize,
@@ -139,14 +133,7 @@ impl FineTuneArgs {
             weight_decay: self.weight_decay,
             patience: self.patience.max(1),
             loss: self.loss,
-            head: FitConfig {
-                most_ngrams: self.ngrams,
-                ridge_wide: self.ridge_wide,
-                ridge_surface: self.ridge_surface,
-                ridge_embedded: self.ridge_embedded,
-                seed: self.seed,
-                ..FitConfig::default()
-            },
+            head: FitConfig { most_ngrams: self.ngrams, seed: self.seed, ..self.ridge.config() },
             ..FineTuneConfig::default()
         }
     }

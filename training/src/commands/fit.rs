@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use artifact::{Artifact, Manifest};
 use clap::Args;
 use classifier::{Backend, NetworkConfig};
-use corpus::ReadOptions;
+use corpus::{Example, ReadOptions};
 use encoder::{Encoder, EngineKind, Precision};
 use types::{BackendIdentity, ModelName, ModelPair};
 
@@ -60,7 +60,7 @@ pub struct FitArgs {
     /// Save checkpoints here after each epoch and take up a fit that was cut short.
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
-    /// Data of other models, for the card: ranked by the default pair's probability, never fitted on.
+    /// Data of other models, for the card: ranked by the general axis and the default pair's probability, never fitted on.
     /// Rows tagged contaminated:true are left out.
     #[arg(long, value_name = "PATH", requires_all = ["zero_shot_strong", "zero_shot_weak"])]
     pub(super) zero_shot: Option<PathBuf>,
@@ -70,6 +70,32 @@ pub struct FitArgs {
     /// The cheaper model there.
     #[arg(long, value_name = "MODEL", requires = "zero_shot")]
     zero_shot_weak: Option<String>,
+}
+
+/// Penalties of the ridge regressions that a fit starts at.
+#[derive(Debug, Clone, Args)]
+pub struct RidgeArgs {
+    /// Penalty of the ridge regression the fit starts at, on n-grams.
+    #[arg(long, default_value_t = FitConfig::default().ridge_wide)]
+    ridge_wide: f64,
+    /// The same on surface features.
+    #[arg(long, default_value_t = FitConfig::default().ridge_surface)]
+    ridge_surface: f64,
+    /// The same on the encoder's vector.
+    #[arg(long, default_value_t = FitConfig::default().ridge_embedded)]
+    ridge_embedded: f64,
+}
+
+impl RidgeArgs {
+    /// The default fit with these penalties.
+    pub fn config(&self) -> FitConfig {
+        FitConfig {
+            ridge_wide: self.ridge_wide,
+            ridge_surface: self.ridge_surface,
+            ridge_embedded: self.ridge_embedded,
+            ..FitConfig::default()
+        }
+    }
 }
 
 /// How the classifier is fitted.
@@ -94,16 +120,10 @@ pub struct TuningArgs {
     /// L2 penalty on the wide part.
     #[arg(long, default_value_t = FitConfig::default().l2_wide)]
     l2_wide: f64,
-    /// Penalty of the ridge regression the fit starts at, on n-grams.
-    #[arg(long, default_value_t = FitConfig::default().ridge_wide)]
-    ridge_wide: f64,
-    /// The same on surface features.
-    #[arg(long, default_value_t = FitConfig::default().ridge_surface)]
-    ridge_surface: f64,
-    /// The same on the encoder's vector.
-    #[arg(long, default_value_t = FitConfig::default().ridge_embedded)]
-    ridge_embedded: f64,
-    /// Start at the general axis of this artifact: for a few hundred labels, which carry little by themselves.
+    #[command(flatten)]
+    ridge: RidgeArgs,
+    /// Start at the general axis of this artifact: for a few hundred labels, which carry little by themselves. It must
+    /// have learned it from other rows than these.
     #[arg(long, value_name = "ARTIFACT")]
     prior: Option<PathBuf>,
     /// What a standard deviation on that axis is worth before any label, as a probability that strong gains.
@@ -144,15 +164,12 @@ impl TuningArgs {
             learning_rate: self.learning_rate,
             wide_learning_rate: self.wide_learning_rate,
             l2_wide: self.l2_wide,
-            ridge_wide: self.ridge_wide,
-            ridge_surface: self.ridge_surface,
-            ridge_embedded: self.ridge_embedded,
             prior_gain: self.prior_gain,
             success_weight: self.success_weight,
             patience: self.patience.max(1),
             tie_value: self.tie_value,
             seed: self.seed,
-            ..FitConfig::default()
+            ..self.ridge.config()
         }
     }
 
@@ -167,13 +184,17 @@ impl TuningArgs {
         }
     }
 
-    /// What the fit starts at.
+    /// What the fit of `examples` starts at.
     ///
     /// # Errors
-    /// When the artifact cannot be loaded or has no general axis.
-    pub fn prior(&self) -> Result<Option<PriorPlan>> {
+    /// When the artifact cannot be loaded, has no general axis, or learned it from these very rows: the axis has seen
+    /// every label, those measured on as well.
+    pub fn prior(&self, examples: &[Example]) -> Result<Option<PriorPlan>> {
         let Some(path) = &self.prior else { return Ok(None) };
         let artifact = Artifact::load(path, Backend::Flex)?;
+        if artifact.manifest().data.fingerprint == corpus::fingerprint(examples) {
+            bail!("{}: its general axis was learned from these very rows", path.display());
+        }
         let axis = artifact.general().cloned().with_context(|| {
             format!("{}: no general axis; it takes scores of two models or more to fit one", path.display())
         })?;
@@ -217,7 +238,7 @@ impl FitArgs {
     /// When the data is refused, or fitting, measuring or writing fails.
     pub fn run(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
         let Loaded { mut examples, sources, simulated } = self.data.load(say)?;
-        let plan = self.plan(simulated)?;
+        let plan = self.plan(&examples, simulated)?;
         let grouping = corpus::group_duplicates(&mut examples);
         say(&format!(
             "{} rows in {} groups ({} exact and {} near duplicates)",
@@ -286,7 +307,7 @@ impl FitArgs {
         })
     }
 
-    fn plan(&self, simulated: bool) -> Result<Plan> {
+    fn plan(&self, examples: &[Example], simulated: bool) -> Result<Plan> {
         let name = self.out.file_name().context("--out needs a folder name")?.to_string_lossy().into_owned();
         let truth_pair: Option<ModelPair> =
             if simulated { starter_pairs()?.into_iter().next() } else { None };
@@ -296,7 +317,7 @@ impl FitArgs {
             network: self.tuning.network(),
             deep: self.encoder.as_deref().map(|path| self.deep(path)).transpose()?,
             fit: self.tuning.config(),
-            prior: self.tuning.prior()?,
+            prior: self.tuning.prior(examples)?,
             cross_fit: self.cross_fit,
             calibration: self.calibration.calibration(self.tuning.seed),
             high_stakes: self.high_stakes.clone(),

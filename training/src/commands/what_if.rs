@@ -57,7 +57,7 @@ impl Outcome {
     }
 }
 
-/// Decisions that do not count, by reason.
+/// Decisions that do not count, by reason, and what else is to be said of those that do.
 #[derive(Debug, Default)]
 struct LeftOut {
     other_models: usize,
@@ -66,6 +66,8 @@ struct LeftOut {
     no_outcome: usize,
     /// Outcomes of no decision that counts.
     outcomes: usize,
+    /// Decisions that count and were scored by the deep tier.
+    deep: usize,
 }
 
 impl WhatIfArgs {
@@ -76,13 +78,20 @@ impl WhatIfArgs {
     pub fn run(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
         let thresholds = self.threshold.iter().map(|t| Threshold::new(*t)).collect::<Result<Vec<_>, _>>()?;
         let (rows, left_out) = self.join(reports(&self.outcomes, Outcome::checked)?)?;
-        let LeftOut { other_models, own_threshold, older_server, no_outcome, outcomes } = left_out;
+        let LeftOut { other_models, own_threshold, older_server, no_outcome, outcomes, deep } = left_out;
         say(&format!(
             "{} decisions with an outcome; left out: {no_outcome} without, {own_threshold} at thresholds of their \
              callers, {other_models} of other ladders, {older_server} without a propensity; {outcomes} outcomes of none \
              of these",
             rows.len()
         ));
+        if deep > 0 {
+            say(&format!(
+                "{deep} of them were scored by the deep tier, asked where it could change the decision at the threshold \
+                 served: at another one it would be asked for other queries, and these estimates do not know what it \
+                 would say of them"
+            ));
+        }
         if rows.is_empty() {
             bail!("no decision between {} and {} has an outcome", self.strong, self.weak);
         }
@@ -117,6 +126,7 @@ impl WhatIfArgs {
                 left_out.own_threshold += 1;
             } else if let Some(score) = outcomes.remove(&decided.decision_id) {
                 let win_probability = WinProbability::new(decided.win_probability)?;
+                left_out.deep += usize::from(decided.scored_by == "deep");
                 let high_stakes = served.reason == "high_stakes";
                 rows.push(Served {
                     win_probability,

@@ -162,11 +162,15 @@ impl<'a> Run<'a> {
         Ok((refined_loss(&logits, &labels, &weights)?, auroc))
     }
 
-    /// Ties a checkpoint to rows, models, network and configuration.
+    /// Ties a checkpoint to rows, models, network, configuration and prior.
     pub(crate) fn fingerprint(&self, network: &NetworkConfig) -> String {
         let mut hasher = DefaultHasher::new();
         format!("{network:?} {:?} {:?}", self.data.models, self.config).hash(&mut hasher);
         (self.fit_rows, self.dev_rows).hash(&mut hasher);
+        if let Some(prior) = &self.data.prior {
+            let weights = prior.wide.iter().chain(&prior.surface).map(|w| w.to_bits());
+            weights.collect::<Vec<_>>().hash(&mut hasher);
+        }
         for row in self.fit_rows {
             self.data.features[*row].tokens.hash(&mut hasher);
             let values = self.data.wins[*row].iter().map(|t| (t.strong, t.weak, t.value.to_bits()));
