@@ -7,7 +7,7 @@ use burn::optim::ModuleOptimizer;
 use burn::store::ModuleRecord;
 use serde::{Deserialize, Serialize};
 
-use super::epochs::FitError;
+use super::error::FitError;
 
 /// A folder that holds the newest checkpoint of a fit.
 #[derive(Debug, Clone)]

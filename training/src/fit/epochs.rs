@@ -4,7 +4,6 @@
 //! Every epoch draws its order and its dropout from (seed, epoch), so that a resumed fit ends
 //! with the same bits as one that was never interrupted.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
@@ -14,45 +13,10 @@ use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use thiserror::Error;
 
 use super::checkpoint::{Checkpoints, Position};
 use super::config::Schedule;
-
-/// Why a fit failed.
-#[derive(Debug, Error)]
-pub enum FitError {
-    /// Fewer rows than a fit needs.
-    #[error("{found} rows to fit on, at least {needed} are needed")]
-    TooFewRows {
-        /// Rows with a comparison.
-        found: usize,
-        /// Rows needed.
-        needed: usize,
-    },
-    /// The loss is no longer a number.
-    #[error("the loss became {loss} at step {step}: lower the learning rate")]
-    Diverged {
-        /// The step.
-        step: usize,
-        /// What the loss was.
-        loss: f64,
-    },
-    /// A checkpoint could not be written or read.
-    #[error("checkpoint {}: {reason}", file.display())]
-    Checkpoint {
-        /// The file.
-        file: PathBuf,
-        /// What went wrong.
-        reason: String,
-    },
-    /// A checkpoint of another fit.
-    #[error("checkpoint {} belongs to other rows or another configuration: remove it or drop --resume", .0.display())]
-    ForeignCheckpoint(PathBuf),
-    /// The backend failed.
-    #[error("the backend failed: {0}")]
-    Backend(String),
-}
+use super::error::FitError;
 
 /// How a fit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 mod checkpoint;
 mod config;
 mod epochs;
+mod error;
 mod general;
 mod loss;
 mod newcomer;
@@ -14,8 +15,9 @@ mod trainer;
 
 pub use checkpoint::Checkpoints;
 pub use config::{FitConfig, Schedule};
-pub use epochs::{FitError, FitReport, Observer, Outcome, Progress, Silent};
+pub use epochs::{FitReport, Observer, Outcome, Progress, Silent};
 pub(crate) use epochs::{Loop, StepLoss, Task, batches};
+pub use error::FitError;
 pub(crate) use general::fit_general;
 pub use loss::LossKind;
 pub(crate) use loss::{LOGITS, Model, Step};

@@ -15,7 +15,8 @@ use types::Score;
 
 use super::checkpoint::Checkpoints;
 use super::config::FitConfig;
-use super::epochs::{FitError, FitReport, Loop, Observer, StepLoss, Task, batches};
+use super::epochs::{FitReport, Loop, Observer, StepLoss, Task, batches};
+use super::error::FitError;
 use super::loss::{LossKind, Model, Step};
 use super::targets::Prepared;
 
