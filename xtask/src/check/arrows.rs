@@ -18,9 +18,10 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("monitoring", Some(&["types", "calibration"])),
     ("corpus", Some(&["types", "features"])),
     ("artifact", Some(&["types", "features", "classifier", "encoder", "calibration"])),
+    ("decision-log", Some(&["types"])),
     ("router", Some(&["types", "features", "classifier", "encoder", "calibration", "artifact", "policy"])),
     ("api", Some(&[])),
-    ("server", Some(&["router", "api", "artifact", "types", "policy"])),
+    ("server", Some(&["router", "api", "artifact", "types", "policy", "decision-log", "monitoring"])),
     (
         "training",
         Some(&[
@@ -36,6 +37,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
             "corpus",
             "artifact",
             "router",
+            "decision-log",
         ]),
     ),
     ("benches", None),
