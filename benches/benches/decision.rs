@@ -44,9 +44,10 @@ fn steps(c: &mut Criterion) {
     assert_eq!(loaded.calibrated(&scratch, calibrator, []), Some(calibrated));
     group.bench_function("calibrate", |b| b.iter(|| calibrator.calibrator.apply(black_box(score), 0.0)));
     let threshold = Threshold::new(0.5).unwrap();
-    let Calibrated { win_probability: p, interval } = calibrated;
+    let Calibrated { score, win_probability: p, interval } = calibrated;
     let rung = || RungEvidence {
         model: ModelName::new("weak").unwrap(),
+        score,
         win_probability: p,
         interval,
         scored_by: ScoringTier::Fast,

@@ -103,6 +103,8 @@ pub struct Fit {
 /// What a calibrator says of a score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibrated {
+    /// The score.
+    pub score: Score,
     /// P(strong's answer is strictly better | query).
     pub win_probability: WinProbability,
     /// The Venn-Abers interval, widened where the point lies outside.
@@ -181,7 +183,8 @@ impl Calibrator {
         };
         let Bounds { lower, upper } = bounds;
         let (lower, upper) = (moved(lower.min(point)), moved(upper.max(point)));
-        Calibrated { win_probability: moved(point), interval: ProbabilityInterval::ordered(lower, upper) }
+        let interval = ProbabilityInterval::ordered(lower, upper);
+        Calibrated { score, win_probability: moved(point), interval }
     }
 }
 

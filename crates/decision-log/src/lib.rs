@@ -22,4 +22,4 @@ pub use store::{
     Appended, Batch, Cursor, Page, Removed, Reported, Retention, Store, StoreError, open, open_existing,
     redacted,
 };
-pub use writer::{Counts, DecisionLog, Filed, LogOptions, Overflow, Refusal};
+pub use writer::{Counts, DecisionLog, Filed, LogOptions, Overflow, Redact, Refusal};

@@ -55,6 +55,30 @@ pub struct LogOptions {
     pub overflow: Overflow,
     /// How long what is kept.
     pub retention: Retention,
+    /// What is done to texts before they are kept.
+    pub redact: Option<Redact>,
+}
+
+/// What is done to the text of a query before it is kept; by the writer's thread, not where decisions are made.
+#[derive(Clone)]
+pub struct Redact(Arc<dyn Fn(&str) -> String + Send + Sync>);
+
+impl Redact {
+    /// Any function of a text.
+    pub fn new(function: Arc<dyn Fn(&str) -> String + Send + Sync>) -> Self {
+        Self(function)
+    }
+
+    /// What is kept of a text.
+    pub fn apply(&self, text: &str) -> String {
+        (self.0)(text)
+    }
+}
+
+impl std::fmt::Debug for Redact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Redact")
+    }
 }
 
 impl LogOptions {
@@ -69,6 +93,7 @@ impl LogOptions {
             flush_interval: Duration::from_millis(50),
             overflow: Overflow::Drop,
             retention: Retention { records: None, prompts: None },
+            redact: None,
         }
     }
 }
@@ -371,7 +396,12 @@ impl Writer {
         let (mut batch, mut askers) = (Batch::default(), Askers::new());
         while batch.len() < self.options.batch {
             match self.receiver.try_recv() {
-                Ok(Item::Decision(record)) => batch.decisions.push(*record),
+                Ok(Item::Decision(mut record)) => {
+                    if let (Some(prompt), Some(redact)) = (&mut record.prompt, &self.options.redact) {
+                        *prompt = redact.apply(prompt);
+                    }
+                    batch.decisions.push(*record);
+                }
                 Ok(Item::Outcomes(reports, asker)) => {
                     askers.push((reports.len(), asker));
                     batch.outcomes.extend(reports);

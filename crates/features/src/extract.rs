@@ -4,7 +4,7 @@ use types::{Query, Role};
 
 use crate::hash::{WordHash, bucket, pair};
 use crate::scan::{Class, scan, tail_offset};
-use crate::surface::{Counts, SURFACE_LEN};
+use crate::surface::{Counts, SURFACE_LEN, Script};
 
 /// How text becomes features. Saved with the weights: a classifier only understands its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,13 @@ pub struct Features {
     pub surface: [f32; SURFACE_LEN],
     /// Whether text was left unread because the query is longer than the token budget.
     pub truncated: bool,
+}
+
+impl Features {
+    /// The script that most of the query is written in.
+    pub fn script(&self) -> Script {
+        Script::of(&self.surface)
+    }
 }
 
 /// Turns queries into features, reusing its buffers.

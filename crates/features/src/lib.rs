@@ -12,4 +12,4 @@ mod surface;
 pub mod words;
 
 pub use extract::{Extractor, FeatureConfig, Features};
-pub use surface::{SURFACE_LEN, SURFACE_NAMES};
+pub use surface::{SURFACE_LEN, SURFACE_NAMES, Script};

@@ -39,6 +39,41 @@ pub const SURFACE_NAMES: [&str; SURFACE_LEN] = [
     "distinct_ngram_share",
 ];
 
+/// The script that most of a text is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// Latin, its accents included; also where there are no letters at all.
+    Latin,
+    /// Han, Hiragana, Katakana or Hangul.
+    Ideographs,
+    /// Greek, Cyrillic, Arabic, Devanagari and so on.
+    Other,
+}
+
+impl Script {
+    /// A stable lower-case name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Latin => "latin",
+            Self::Ideographs => "ideographs",
+            Self::Other => "other",
+        }
+    }
+
+    /// Read off a surface row: more than half of the words, or a fifth of the tokens for ideographs, each of which is
+    /// a token of its own among numbers and punctuation.
+    pub(crate) fn of(row: &[f32; SURFACE_LEN]) -> Self {
+        let [.., ideographs, others, _, _, _, _, _, _] = row;
+        if *ideographs > 0.2 {
+            Self::Ideographs
+        } else if *others > 0.5 {
+            Self::Other
+        } else {
+            Self::Latin
+        }
+    }
+}
+
 /// Counts kept while scanning; turned into the row at the end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counts {

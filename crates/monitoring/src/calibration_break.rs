@@ -4,6 +4,7 @@
 
 use calibration::numeric::softplus;
 use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
 use types::WinProbability;
 
 /// Shifts of the log odds that are looked for.
@@ -31,10 +32,18 @@ pub struct Alarm {
     pub limit: f64,
 }
 
+/// [`log_ratio`] of a shift beyond a tolerance against the nearest one within: its mean is at most 1 under all shifts
+/// within, for it grows with the probability of an event (or of none) and is 1 at the nearest.
+fn log_ratio_beyond(p: WinProbability, event: bool, shift: f64, tolerance: f64) -> f64 {
+    let within = tolerance.copysign(shift);
+    log_ratio(p, event, within + shift) - log_ratio(p, event, within)
+}
+
 /// Risk-adjusted CUSUM for odds that are doubled, and for odds that are halved.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cusum {
     limit: f64,
+    tolerance: f64,
     seen: u64,
     /// Of doubled and of halved odds: the sum, and when it was last 0.
     sums: [(f64, u64); 2],
@@ -46,14 +55,20 @@ impl Cusum {
 
     /// An alarm where a sum exceeds `limit`; [`cusum_limit`] finds the one of a wanted average run length.
     pub fn new(limit: f64) -> Self {
-        Self { limit, seen: 0, sums: [(0.0, 0); 2] }
+        Self::tolerating(limit, 0.0)
+    }
+
+    /// The same where log odds that are off by `tolerance`, at least 0, are no break: with the limit of exact
+    /// probabilities, false alarms come no more often.
+    pub fn tolerating(limit: f64, tolerance: f64) -> Self {
+        Self { limit, tolerance, seen: 0, sums: [(0.0, 0); 2] }
     }
 
     /// Takes an observation; after an alarm both sums begin again.
     pub fn update(&mut self, p: WinProbability, event: bool) -> Option<Alarm> {
         self.seen += 1;
         for ((sum, since), shift) in self.sums.iter_mut().zip(Self::SHIFTS) {
-            *sum += log_ratio(p, event, shift);
+            *sum += log_ratio_beyond(p, event, shift, self.tolerance);
             if *sum <= 0.0 {
                 (*sum, *since) = (0.0, self.seen);
             }
@@ -123,12 +138,14 @@ pub fn cusum_limit<R: Rng + ?Sized>(
 /// The Shiryaev-Roberts statistic of a mixture of shifts: while the probabilities are right, the mean time to a false
 /// alarm is at least the limit, whatever they are and without simulation (an e-detector; Shin, Ramdas and Rinaldo 2023,
 /// section 3).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShiryaevRoberts {
     limit: f64,
     tolerance: f64,
+    /// Only events that come more often than said are looked for.
+    upward: bool,
     seen: u64,
-    /// Logs of the statistics of the shifts.
+    /// ln(1 + M) of the statistics M of the shifts.
     logs: [f64; SHIFTS.len()],
     /// When the best log ratio of a run so far began, for each shift.
     runs: [(f64, u64); SHIFTS.len()],
@@ -138,24 +155,22 @@ impl ShiryaevRoberts {
     /// False alarms come once in `average_run_length` observations at most, on average, as long as the log odds are off
     /// by `tolerance` at most, at least 0: probabilities that were fitted to a few hundred rows are never quite right.
     pub fn new(average_run_length: f64, tolerance: f64) -> Self {
-        let (logs, runs) = ([f64::NEG_INFINITY; SHIFTS.len()], [(0.0, 0); SHIFTS.len()]);
-        Self { limit: average_run_length, tolerance: tolerance.max(0.0), seen: 0, logs, runs }
+        let (logs, runs) = ([0.0; SHIFTS.len()], [(0.0, 0); SHIFTS.len()]);
+        Self { limit: average_run_length, tolerance: tolerance.max(0.0), upward: false, seen: 0, logs, runs }
     }
 
-    /// The hypothesis of a shift beyond the tolerance against the nearest one within: its mean is at most 1 under all
-    /// of these, for it grows with the probability of an event (or of none) and is 1 at the nearest.
-    fn log_ratio(&self, p: WinProbability, event: bool, shift: f64) -> f64 {
-        let within = self.tolerance.copysign(shift);
-        log_ratio(p, event, within + shift) - log_ratio(p, event, within)
+    /// The same, deaf to events that come less often than said.
+    pub fn upward(average_run_length: f64, tolerance: f64) -> Self {
+        Self { upward: true, ..Self::new(average_run_length, tolerance) }
     }
 
     /// Takes an observation; after an alarm it begins again.
     pub fn update(&mut self, p: WinProbability, event: bool) -> Option<Alarm> {
         self.seen += 1;
-        for (i, shift) in SHIFTS.into_iter().enumerate() {
-            let ratio = self.log_ratio(p, event, shift);
+        for (i, shift) in SHIFTS.into_iter().enumerate().filter(|(_, shift)| !self.upward || *shift > 0.0) {
+            let ratio = log_ratio_beyond(p, event, shift, self.tolerance);
             // M = (M + 1) L
-            self.logs[i] = softplus(self.logs[i]) + ratio;
+            self.logs[i] = softplus(self.logs[i] + ratio);
             let (sum, since) = &mut self.runs[i];
             *sum += ratio;
             if *sum <= 0.0 {
@@ -172,7 +187,7 @@ impl ShiryaevRoberts {
                 statistic,
                 limit: self.limit,
             };
-            *self = Self { seen: self.seen, ..Self::new(self.limit, self.tolerance) };
+            self.logs = [0.0; SHIFTS.len()];
             self.runs = [(0.0, self.seen); SHIFTS.len()];
             alarm
         })
@@ -180,14 +195,19 @@ impl ShiryaevRoberts {
 
     /// The mean over the shifts.
     pub fn statistic(&self) -> f64 {
-        log_mean(&self.logs).exp()
+        self.logs.iter().map(|log| log.exp_m1()).sum::<f64>() / self.logs.len() as f64
+    }
+
+    /// What the statistic has to exceed: the average run length.
+    pub fn limit(&self) -> f64 {
+        self.limit
     }
 }
 
 /// The evidence against calibration since the beginning: while the probabilities are right, it exceeds 1/α at any time
 /// with probability α at most (Ville's inequality). It answers "were these ever calibrated?"; for "did it break?", it
 /// spends its capital before the break, and [`ShiryaevRoberts`] is quicker.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EProcess {
     logs: [f64; SHIFTS.len()],
 }
@@ -209,9 +229,6 @@ impl EProcess {
 /// The log of the mean of numbers whose logs are given.
 fn log_mean(logs: &[f64]) -> f64 {
     let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if most == f64::NEG_INFINITY {
-        return most;
-    }
     most + (logs.iter().map(|log| (log - most).exp()).sum::<f64>() / logs.len() as f64).ln()
 }
 

@@ -1,6 +1,7 @@
 //! Whether a window of numbers comes from where a reference came from (methods section 8): the population stability index
 //! with limits of its own distribution instead of folklore, and the two-sample Kolmogorov-Smirnov test.
 
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 use thiserror::Error;
 
@@ -27,7 +28,7 @@ pub enum MonitoringError {
 }
 
 /// A reference cut into bins of equal mass.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
     /// Upper ends of all bins but the last: what equals one lies below it.
     edges: Vec<f64>,
@@ -73,13 +74,28 @@ impl Reference {
     /// When the window is empty or holds NaN.
     pub fn compare(&self, window: &[f64]) -> Result<Psi, MonitoringError> {
         sorted(window, 1)?;
-        let term = |(a, b): (&f64, f64)| (a - b) * (a / b).ln();
-        let value: f64 = self.shares.iter().zip(shares(&self.edges, window)).map(term).sum();
-        let (n, m) = (self.rows as f64, window.len() as f64);
-        let freedom = self.shares.len().saturating_sub(1).max(1) as f64;
-        let p_value = ChiSquared::new(freedom).map_or(1.0, |law| law.sf(value * n * m / (n + m)));
-        Ok(Psi { value, p_value })
+        Ok(psi((&self.shares, self.rows), (&shares(&self.edges, window), window.len())))
     }
+}
+
+/// The index of shares of `n` rows and of `m`, bin by bin.
+fn psi((reference, n): (&[f64], usize), (window, m): (&[f64], usize)) -> Psi {
+    let value: f64 = reference.iter().zip(window).map(|(a, b)| (a - b) * (a / b).ln()).sum();
+    let (n, m) = (n as f64, m as f64);
+    let freedom = reference.len().saturating_sub(1).max(1) as f64;
+    let p_value = ChiSquared::new(freedom).map_or(1.0, |law| law.sf(value * n * m / (n + m)));
+    Psi { value, p_value }
+}
+
+/// The index of kinds, such as scripts, that were counted in a reference and in a window; one kind of both: nothing has
+/// changed.
+pub fn psi_of_counts(reference: &[u64], window: &[u64]) -> Psi {
+    let total = |counts: &[u64]| counts.iter().sum::<u64>() as usize;
+    let (n, m) = (total(reference), total(window));
+    let of = |counts: &[u64], all: usize| {
+        counts.iter().map(|c| (*c as f64 / all.max(1) as f64).max(FLOOR)).collect::<Vec<f64>>()
+    };
+    psi((&of(reference, n), n), (&of(window, m), m))
 }
 
 fn shares(edges: &[f64], numbers: &[f64]) -> Vec<f64> {

@@ -73,13 +73,14 @@ pub fn decide(
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use types::ScoringTier;
+    use types::{Score, ScoringTier};
 
     fn rung(name: &str, p: f64) -> RungEvidence {
         let win_probability = WinProbability::new(p).unwrap();
         let interval = ProbabilityInterval::ordered(win_probability, win_probability);
         RungEvidence {
             model: ModelName::new(name).unwrap(),
+            score: Score::new(0.0).unwrap(),
             win_probability,
             interval,
             scored_by: ScoringTier::Fast,

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use crate::{Stakes, decide, request_draw};
     use proptest::prelude::*;
-    use types::{ProbabilityInterval, RungEvidence, ScoringTier, Threshold, WinProbability};
+    use types::{ProbabilityInterval, RungEvidence, Score, ScoringTier, Threshold, WinProbability};
 
     fn name(name: &str) -> ModelName {
         ModelName::new(name).unwrap()
@@ -91,7 +91,8 @@ mod tests {
         let win_probability = WinProbability::new(p).unwrap();
         let interval = ProbabilityInterval::ordered(win_probability, win_probability);
         let (scored_by, fast_win_probability) = (ScoringTier::Fast, win_probability);
-        RungEvidence { model: name(model), win_probability, interval, scored_by, fast_win_probability }
+        let score = Score::new(0.0).unwrap();
+        RungEvidence { model: name(model), score, win_probability, interval, scored_by, fast_win_probability }
     }
 
     /// Four rungs, of which the policy chooses the second.

@@ -13,6 +13,7 @@ pub use artifact::EncoderPrecision;
 pub use classifier::{Adapter, Backend};
 pub use counters::TierCounts;
 pub use deep::DeepOptions;
+pub use features::Script;
 pub use info::{ArtifactInfo, PointInfo};
 pub use policy::Exploration;
 pub use route::{Ask, At, RouteError, Routed, Router, RouterError, RouterOptions};

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use artifact::{Artifact, ArtifactError};
 use calibration::Calibrated;
 use classifier::{Backend, Scratch};
+use features::Script;
 use policy::{Exploration, Stakes};
 use thiserror::Error;
 use types::{
@@ -197,6 +198,8 @@ pub struct Routed {
     pub tokens_used: u32,
     /// Whether the query is longer than that.
     pub truncated: bool,
+    /// The script most of its letters are of.
+    pub script: Script,
     /// Why the tier that scored did.
     pub tier_reason: TierReason,
     /// The encoder's device was lost: the deep tier is served by its spare on the CPU, or not at all.
@@ -219,6 +222,7 @@ pub(crate) struct Fast {
     pub(crate) stakes: Stakes,
     tokens_used: u32,
     truncated: bool,
+    script: Script,
 }
 
 impl Fast {
@@ -307,10 +311,11 @@ impl Router {
         self.artifact.classifier().read(ask.query, scratch);
         let top = ladder.top();
         let of_rung = |model: &ModelName| -> Result<RungEvidence, RouteError> {
-            let Calibrated { win_probability, interval } =
+            let Calibrated { score, win_probability, interval } =
                 self.calibrated(scratch, top, model, ask.slices)?;
             Ok(RungEvidence {
                 model: model.clone(),
+                score,
                 win_probability,
                 interval,
                 scored_by: ScoringTier::Fast,
@@ -324,7 +329,8 @@ impl Router {
         let stakes = if ask.slices.iter().any(uncertified) { Stakes::High } else { Stakes::Ordinary };
         let features = scratch.features();
         let tokens_used = u32::try_from(features.tokens.len()).unwrap_or(u32::MAX);
-        Ok(Fast { cheapest, dearer, threshold, stakes, tokens_used, truncated: features.truncated })
+        let (truncated, script) = (features.truncated, features.script());
+        Ok(Fast { cheapest, dearer, threshold, stakes, tokens_used, truncated, script })
     }
 
     /// Picks a rung and counts why which tier scored.
@@ -336,7 +342,7 @@ impl Router {
         device_lost: bool,
     ) -> Routed {
         self.counters.decided(tier_reason);
-        let Fast { cheapest, dearer, threshold, stakes, tokens_used, truncated } = fast;
+        let Fast { cheapest, dearer, threshold, stakes, tokens_used, truncated, script } = fast;
         let top = ask.ladder.top();
         let decision = policy::decide(top, cheapest, dearer, threshold, stakes);
         let decision = match ask.at {
@@ -346,7 +352,7 @@ impl Router {
             }
             _ => decision,
         };
-        Routed { decision, tokens_used, truncated, tier_reason, device_lost }
+        Routed { decision, tokens_used, truncated, script, tier_reason, device_lost }
     }
 
     /// The threshold of this request and the slices of high stakes that it may decide.

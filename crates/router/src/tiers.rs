@@ -147,6 +147,7 @@ impl Router {
         self.deep_idle.put(scratch);
         for (asked, found) in rungs.iter().zip(found?) {
             if let Some(evidence) = fast.rung_mut(asked.rung) {
+                evidence.score = found.score;
                 evidence.win_probability = found.win_probability;
                 evidence.interval = found.interval;
                 evidence.scored_by = ScoringTier::Deep;

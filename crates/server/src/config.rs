@@ -1,6 +1,8 @@
 //! Configuration: a TOML file, over it the environment, over that the flags; parsed once, checked
 //! once. A bad file names the key and the line.
 
+mod decision_log;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use router::{Backend, DeepOptions, EncoderPrecision, Exploration};
 use serde::Deserialize;
 use thiserror::Error;
 use types::{BackendIdentity, ModelName};
+
+pub use decision_log::{DecisionLogConfig, DecisionLogSettings, WhenFull};
 
 /// Why a configuration was refused. The process exits with 64 (EX_USAGE).
 #[derive(Debug, Error)]
@@ -127,9 +131,10 @@ pub struct Settings {
     /// Log lines as text or json.
     #[arg(long, env = "RUNG_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Log the text of queries; off, since prompts are private.
-    #[arg(long, env = "RUNG_LOG_PROMPTS")]
-    pub log_prompts: Option<bool>,
+    /// The decision log.
+    #[command(flatten)]
+    #[serde(default)]
+    pub decision_log: DecisionLogSettings,
 }
 
 /// A checked configuration.
@@ -161,8 +166,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How log lines look.
     pub log_format: LogFormat,
-    /// Whether queries are logged.
-    pub log_prompts: bool,
+    /// The decision log, where there is one.
+    pub decision_log: Option<DecisionLogConfig>,
 }
 
 impl Settings {
@@ -202,7 +207,7 @@ impl Settings {
             max_request_bytes: self.max_request_bytes.or(below.max_request_bytes),
             drain_timeout_ms: self.drain_timeout_ms.or(below.drain_timeout_ms),
             log_format: self.log_format.or(below.log_format),
-            log_prompts: self.log_prompts.or(below.log_prompts),
+            decision_log: self.decision_log.over(below.decision_log),
         }
     }
 
@@ -238,7 +243,7 @@ impl Settings {
             )?,
             drain_timeout: Duration::from_millis(self.drain_timeout_ms.unwrap_or(10_000)),
             log_format: self.log_format.unwrap_or_default(),
-            log_prompts: self.log_prompts.unwrap_or(false),
+            decision_log: self.decision_log.build()?,
         })
     }
 

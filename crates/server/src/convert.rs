@@ -6,6 +6,7 @@ use types::{
     Decision, Ladder, Message, ModelError, ModelName, ModelPair, Query, Role, Threshold, Tier, TierReason,
     TierWish,
 };
+use uuid::Uuid;
 
 use crate::status::RequestError;
 
@@ -42,7 +43,7 @@ impl Source {
         }
     }
 
-    fn to_wire(&self) -> String {
+    pub(crate) fn to_wire(&self) -> String {
         match self {
             Self::Request(_) => "request".to_owned(),
             Self::OperatingPoint(name) => format!("operating_point:{name}"),
@@ -139,11 +140,18 @@ fn source(at: Option<v1::route_request::At>) -> Result<Source, RequestError> {
     }
 }
 
+/// What an answer is called.
+pub(crate) struct Named {
+    pub(crate) decision_id: Uuid,
+    /// As sent.
+    pub(crate) request_id: String,
+}
+
 pub(crate) fn response(
     routed: Routed,
     source: &Source,
     info: &ArtifactInfo,
-    request_id: String,
+    named: Named,
     decision_time_us: f64,
 ) -> v1::RouteResponse {
     let scored_by = routed.scored_by();
@@ -173,8 +181,8 @@ pub(crate) fn response(
         fast_win_probability: rung.fast_win_probability.get(),
     });
     v1::RouteResponse {
-        decision_id: uuid::Uuid::now_v7().to_string(),
-        request_id,
+        decision_id: named.decision_id.to_string(),
+        request_id: named.request_id,
         tier: tier.into(),
         model: model.as_str().to_owned(),
         win_probability: win_probability.get(),
@@ -266,7 +274,7 @@ fn exploration(exploration: Exploration) -> Option<v1::Exploration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::{ProbabilityInterval, Reason, RungEvidence, ScoringTier, WinProbability};
+    use types::{ProbabilityInterval, Reason, RungEvidence, Score, ScoringTier, WinProbability};
 
     fn info() -> ArtifactInfo {
         let [strong, weak] = ["large", "small"].map(|name| ModelName::new(name).unwrap());
@@ -295,6 +303,7 @@ mod tests {
         let routed = |device_lost| {
             let evidence = RungEvidence {
                 model: info.default_pair.weak().clone(),
+                score: Score::new(0.0).unwrap(),
                 win_probability: deep,
                 interval,
                 scored_by: ScoringTier::Deep,
@@ -313,9 +322,13 @@ mod tests {
                 evidence: vec![evidence],
             };
             let tier_reason = TierReason::Straddles;
-            Routed { decision, tokens_used: 1, truncated: false, tier_reason, device_lost }
+            let script = router::Script::Latin;
+            Routed { decision, tokens_used: 1, truncated: false, script, tier_reason, device_lost }
         };
-        let answer = |lost| response(routed(lost), &Source::Request(threshold), &info, String::new(), 1.0);
+        let answer = |lost| {
+            let named = Named { decision_id: Uuid::nil(), request_id: String::new() };
+            response(routed(lost), &Source::Request(threshold), &info, named, 1.0)
+        };
         assert_eq!(answer(false).warnings, ["known"]);
         assert_eq!(answer(true).warnings, ["known", DEVICE_LOST]);
         let answer = answer(true);

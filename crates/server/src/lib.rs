@@ -5,6 +5,8 @@ pub mod cli;
 pub mod config;
 mod convert;
 mod listen;
+mod outcomes;
+mod record;
 mod run;
 mod service;
 mod status;

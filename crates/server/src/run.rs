@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::v1::FILE_DESCRIPTOR_SET;
+use api::v1::outcome_service_server::OutcomeServiceServer;
 use api::v1::router_service_server::RouterServiceServer;
+use decision_log::{DecisionLog, FingerprintKey};
 use router::{Admission, Router};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -12,8 +14,10 @@ use tokio::sync::Notify;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 
-use crate::config::Config;
+use crate::config::{Config, DecisionLogConfig};
 use crate::listen::incoming;
+use crate::outcomes::Outcomes;
+use crate::record::Recorder;
 use crate::service::{Limits, Service};
 
 /// Why serving ended other than by a signal.
@@ -25,6 +29,12 @@ pub enum ServeError {
     /// The descriptors of the API could not be served.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The decision log could not be opened.
+    #[error(transparent)]
+    Log(#[from] decision_log::Refusal),
+    /// The key of the decision log.
+    #[error("key of the decision log: {0}")]
+    Key(#[from] decision_log::KeyError),
 }
 
 /// Serves until `shutdown` resolves, then refuses new work, reports NOT_SERVING, and lets work in
@@ -39,8 +49,13 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let admission = Arc::new(Admission::new(config.decision_slots, config.queue));
-    let limits = Limits { max_batch: config.max_batch, log_prompts: config.log_prompts };
-    let service = Service::new(router, admission, limits);
+    let recorder = config.decision_log.as_ref().map(|log| recorder(log, &listener)).transpose()?;
+    let log = recorder.as_ref().map(|recorder| Arc::clone(&recorder.log));
+    let outcomes = config.decision_log.as_ref().zip(log.clone()).map(|(log_config, log)| {
+        let outcomes = Outcomes { log, horizon: log_config.horizon, max_batch: config.max_batch };
+        OutcomeServiceServer::new(outcomes).max_decoding_message_size(config.max_request_bytes)
+    });
+    let service = Service::new(router, admission, Limits { max_batch: config.max_batch }, recorder);
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {
@@ -60,24 +75,46 @@ pub async fn run(
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .max_concurrent_streams(Some(1_024))
         .add_service(routes)
+        .add_optional_service(outcomes)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .serve_with_incoming_shutdown(incoming(listener), async move { stop.notified().await });
     tokio::pin!(serving, shutdown);
-    tokio::select! {
-        ended = &mut serving => return Ok(ended?),
-        () = &mut shutdown => {}
-    }
-    tracing::info!("draining");
-    health.set_not_serving::<RouterServiceServer<Service>>().await;
-    health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-    draining.notify_one();
-    match tokio::time::timeout(config.drain_timeout, serving).await {
-        Ok(ended) => Ok(ended?),
-        Err(_) => {
-            tracing::warn!(timeout_ms = config.drain_timeout.as_millis() as u64, "drain timed out");
-            Ok(())
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = &mut shutdown => {
+            tracing::info!("draining");
+            health.set_not_serving::<RouterServiceServer<Service>>().await;
+            health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+            draining.notify_one();
+            tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
+                tracing::warn!(timeout_ms = config.drain_timeout.as_millis() as u64, "drain timed out");
+                Ok(())
+            })
         }
+    };
+    if let Some(log) = log {
+        let counts = log.close(config.drain_timeout).await;
+        tracing::info!(
+            stored = counts.stored,
+            spooled = counts.spooled,
+            dropped = counts.dropped,
+            "decision log closed"
+        );
     }
+    Ok(ended?)
+}
+
+/// Opens the decision log; this server is named after its machine and address.
+fn recorder(config: &DecisionLogConfig, listener: &TcpListener) -> Result<Recorder, ServeError> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
+    let log = DecisionLog::open(config.options.clone())?;
+    let key = match &config.key_file {
+        Some(file) => FingerprintKey::read(file)?,
+        None => FingerprintKey::read_or_make(&config.options.spool.join("fingerprint.key"))?,
+    };
+    let replica = format!("{}/{address}", host.trim()).into();
+    Ok(Recorder { log: Arc::new(log), key, replica, prompts: config.prompts })
 }

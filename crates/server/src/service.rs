@@ -8,20 +8,22 @@ use std::time::Duration;
 
 use api::v1;
 use api::v1::router_service_server::RouterService;
+use decision_log::Rollout;
 use router::{Admission, Begun, Permit, Router};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
 
-use crate::convert::{self, Asked};
+use crate::convert::{self, Asked, Named};
+use crate::record::{Circumstances, Recorder};
 use crate::status::RequestError;
 
 /// What the service was told about limits and logs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) max_batch: usize,
-    pub(crate) log_prompts: bool,
 }
 
 /// Answers `rung.v1.RouterService`.
@@ -30,11 +32,18 @@ pub(crate) struct Service {
     router: Arc<Router>,
     admission: Arc<Admission>,
     limits: Limits,
+    /// Where decisions are logged.
+    recorder: Option<Recorder>,
 }
 
 impl Service {
-    pub(crate) fn new(router: Arc<Router>, admission: Arc<Admission>, limits: Limits) -> Self {
-        Self { router, admission, limits }
+    pub(crate) fn new(
+        router: Arc<Router>,
+        admission: Arc<Admission>,
+        limits: Limits,
+        recorder: Option<Recorder>,
+    ) -> Self {
+        Self { router, admission, limits, recorder }
     }
 
     async fn admitted(
@@ -67,32 +76,33 @@ impl Service {
             Begun::Waiting(waiting) => self.router.finish(&asked.ask(&request_id), waiting).await,
         };
         let time_us = start.elapsed().as_secs_f64() * 1e6;
-        let device_lost = routed.device_lost;
-        let response = convert::response(routed, &asked.source, self.router.info(), request_id, time_us);
-        tracing::info!(
+        let (decision_id, info) = (Uuid::now_v7(), self.router.info());
+        if let Some(recorder) = &self.recorder {
+            let of = Circumstances {
+                id: decision_id,
+                rollout: Rollout::Incumbent,
+                shadow_of: None,
+                request_id: &request_id,
+                labels: &labels,
+                info,
+                time_us,
+            };
+            recorder.record(&routed, &asked, &of).await;
+        }
+        if routed.device_lost {
+            tracing::warn!(%decision_id, "{}", convert::DEVICE_LOST);
+        }
+        let named = Named { decision_id, request_id };
+        let response = convert::response(routed, &asked.source, info, named, time_us);
+        tracing::debug!(
             decision_id = response.decision_id,
-            request_id = response.request_id,
             model = response.model,
-            policy_model = response.policy_model,
-            propensity = response.propensity,
-            reason = response.reason,
-            rungs = response.evidence.len() + 1,
             win_probability = response.win_probability,
             threshold = response.threshold,
-            threshold_source = response.threshold_source,
-            scored_by = response.scored_by,
-            scored_by_reason = response.scored_by_reason,
-            artifact_version = response.artifact_version,
-            ?labels,
+            reason = response.reason,
             time_us,
             "decided"
         );
-        if device_lost {
-            tracing::warn!(decision_id = response.decision_id, "{}", convert::DEVICE_LOST);
-        }
-        if self.limits.log_prompts {
-            tracing::info!(decision_id = response.decision_id, query = ?asked.query, "query");
-        }
         response
     }
 

@@ -1,6 +1,6 @@
 //! What a decision says: where the query goes, on which evidence, and why.
 
-use crate::{ModelName, ProbabilityInterval, ScoringTier, Threshold, Tier, WinProbability};
+use crate::{ModelName, ProbabilityInterval, Score, ScoringTier, Threshold, Tier, WinProbability};
 
 /// Why a query goes where it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ impl Reason {
 pub struct RungEvidence {
     /// The cheaper model.
     pub model: ModelName,
+    /// The raw score that was calibrated.
+    pub score: Score,
     /// P(the top's answer is strictly better than this model's | query).
     pub win_probability: WinProbability,
     /// How far that probability is known: the Venn-Abers interval around it.

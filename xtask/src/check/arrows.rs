@@ -15,7 +15,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("economics", Some(&[])),
     ("policy", Some(&["types", "evaluation"])),
     ("evaluation", Some(&["types"])),
-    ("monitoring", Some(&["types", "calibration"])),
+    ("monitoring", Some(&["types", "calibration", "evaluation"])),
     ("corpus", Some(&["types", "features"])),
     ("artifact", Some(&["types", "features", "classifier", "encoder", "calibration"])),
     ("decision-log", Some(&["types"])),
