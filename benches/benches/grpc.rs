@@ -28,7 +28,9 @@ async fn connect(listener_address: String) -> Client {
 async fn rung() -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let config = Settings::default().build().unwrap();
+    let mut settings = Settings::default();
+    settings.decision_log.url = Some("none".to_owned());
+    let config = settings.build().unwrap();
     let router = router().unwrap();
     tokio::spawn(async move { server::run(listener, router, &config, std::future::pending()).await });
     connect(address).await

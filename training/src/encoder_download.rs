@@ -1,15 +1,11 @@
-//! An encoder's checkpoint from a server: whole, pinned, or not at all. Only `training fetch-encoder` comes here;
-//! nothing that serves or fits opens a connection.
+//! An encoder's checkpoint from a server: whole, pinned, or not at all. Only `training fetch-encoder` comes here.
 
 use std::env;
 use std::io::{self, Read};
-use std::sync::Arc;
-use std::time::Duration;
 
 use encoder::EncoderFiles;
 use indicatif::{ProgressBar, ProgressStyle};
-use rustls::crypto::ring;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use outbound::{Patience, agent, is_passing};
 use ureq::{Agent, Error};
 
 use crate::encoder_source::{FILES, MOST_BYTES, Pins, SourceError};
@@ -34,30 +30,6 @@ pub struct Remote {
     is_archive: bool,
     /// The sha256 of its weights, where it is an encoder whose weights are known.
     known: Option<&'static str>,
-}
-
-/// How long a server is waited for.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Until it is connected.
-    pub connect: Duration,
-    /// Between two pieces of an answer.
-    pub stall: Duration,
-    /// Attempts per file, at least 1; those after the first only where another may succeed.
-    pub attempts: u32,
-    /// Before the second attempt; doubled for each further one.
-    pub pause: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(15),
-            stall: Duration::from_secs(30),
-            attempts: 3,
-            pause: Duration::from_secs(1),
-        }
-    }
 }
 
 impl Remote {
@@ -123,37 +95,10 @@ impl Remote {
     }
 }
 
-/// TLS with the certificates of the system: mirrors with roots of their own are found there.
-fn agent(patience: &Patience) -> Agent {
-    // A system without any certificate trusts no https address; http needs none.
-    let found = rustls_native_certs::load_native_certs().certs;
-    let roots: Vec<Certificate<'static>> =
-        found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&roots))
-        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-        .build();
-    Agent::config_builder()
-        .tls_config(tls)
-        .user_agent(concat!("rung/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(Some(patience.connect))
-        .timeout_recv_response(Some(patience.stall))
-        .timeout_per_read(Some(patience.stall))
-        .build()
-        .into()
-}
-
 /// A file, in as many attempts as it takes.
 fn download(agent: &Agent, url: &str, most: u64, patience: &Patience) -> Result<Vec<u8>, SourceError> {
-    let mut pause = patience.pause;
-    for _ in 1..patience.attempts {
-        match attempt(agent, url, most) {
-            Err(Failure::Passing(_)) => std::thread::sleep(pause),
-            done => return done.map_err(|failure| failure.of(url)),
-        }
-        pause *= 2;
-    }
-    attempt(agent, url, most).map_err(|failure| failure.of(url))
+    let is_passing = |failure: &Failure| matches!(failure, Failure::Passing(_));
+    patience.attempts(is_passing, || attempt(agent, url, most)).map_err(|failure| failure.of(url))
 }
 
 /// Why an attempt failed.
@@ -174,14 +119,7 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let reason = error.to_string();
-        match error {
-            Error::StatusCode(408 | 429 | 500..)
-            | Error::Timeout(_)
-            | Error::Io(_)
-            | Error::Protocol(_)
-            | Error::ConnectionFailed => Self::Passing(reason),
-            _ => Self::Final(reason),
-        }
+        if is_passing(&error) { Self::Passing(reason) } else { Self::Final(reason) }
     }
 }
 

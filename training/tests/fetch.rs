@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use encoder::EncoderFiles;
-use training::encoder_download::{Patience, Remote};
+use outbound::Patience;
+use training::encoder_download::Remote;
 use training::encoder_source::{FILES, Pins, SourceError, sha256};
 use zip::write::SimpleFileOptions;
 

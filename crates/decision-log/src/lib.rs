@@ -2,6 +2,7 @@
 //! the hot path, and what of both belongs together. Nothing here decides, scores or watches.
 
 mod fingerprint;
+mod follow;
 mod join;
 pub mod parquet;
 mod reader;
@@ -11,6 +12,7 @@ mod store;
 mod writer;
 
 pub use fingerprint::{FingerprintKey, KeyError};
+pub use follow::{Event, Follower};
 pub use join::{Joined, Label, Maturity, MaturityBand, labels};
 pub use reader::{ReadError, Unjoined, read, within};
 pub use record::{

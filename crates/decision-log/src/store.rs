@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -135,7 +136,7 @@ pub enum Reported {
 }
 
 /// A place in the order of appending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Cursor {
     /// The transaction, in stores where several write at once.
     pub transaction: i64,
@@ -195,6 +196,12 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// As [`Store::decisions_after`].
     async fn outcomes_after(&self, after: Cursor, limit: usize) -> Result<Page<OutcomeRecord>, StoreError>;
+
+    /// The last places of decisions and of reports that can no longer be overtaken.
+    ///
+    /// # Errors
+    /// When the database is away.
+    async fn end(&self) -> Result<(Cursor, Cursor), StoreError>;
 
     /// Decisions of these ids with their places, those there are.
     ///

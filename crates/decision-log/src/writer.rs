@@ -192,8 +192,6 @@ impl DecisionLog {
     /// # Errors
     /// When the URL means no store, the store refuses, or the spool cannot be used.
     pub fn open(options: LogOptions) -> Result<Self, Refusal> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(Refusal::Thread)?;
         let spool = Spool::open(&options.spool, options.spool_bytes)?;
         let (sender, receiver) = mpsc::channel(options.queue.max(1));
         let (wake, closing, counters) = (Arc::new(Notify::new()), Arc::default(), Arc::<Counters>::default());
@@ -211,15 +209,18 @@ impl DecisionLog {
             options,
         };
         let work = move || {
-            runtime.block_on(async {
-                let first = writer.connect().await;
-                let away = first.as_ref().is_err_and(StoreError::is_away);
-                let refused = first.is_err() && !away;
-                let _ = opened.send(if away { Ok(()) } else { first });
-                if !refused {
-                    writer.run().await;
-                }
-            });
+            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Err(error) => _ = opened.send(Err(Refusal::Thread(error))),
+                Ok(runtime) => runtime.block_on(async {
+                    let first = writer.connect().await;
+                    let away = first.as_ref().is_err_and(StoreError::is_away);
+                    let refused = first.is_err() && !away;
+                    let _ = opened.send(if refused { first.map_err(Refusal::Store) } else { Ok(()) });
+                    if !refused {
+                        writer.run().await;
+                    }
+                }),
+            }
             let _ = ended.send(());
         };
         let thread = std::thread::Builder::new().name("decision-log".to_owned());

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use decision_log::{
-    Batch, Cursor, DecisionRecord, Outcome, Reported, Retention, Store, open, open_existing, read,
+    Batch, Cursor, DecisionRecord, Event, Follower, Outcome, OutcomeRecord, Reported, Retention, Store, open,
+    open_existing, read,
 };
 use proptest::prelude::*;
 use support::{Postgres, decision, decision_at, now_us, report};
@@ -109,6 +110,7 @@ async fn the_suite(url: &str) {
     reports_are_kept_by_source(store.as_ref()).await;
     old_days_go_whole(store.as_ref()).await;
     state_is_kept(store.as_ref()).await;
+    each_report_is_told_once(store.as_ref()).await;
     assert!(store.leads().await.unwrap() && store.leads().await.unwrap());
     if url == "sqlite::memory:" {
         return;
@@ -117,6 +119,51 @@ async fn the_suite(url: &str) {
     // Opened again it is still there, and nothing is migrated twice.
     let again = open_existing(url).await.unwrap();
     assert_eq!(again.state("watch").await.unwrap().as_deref(), Some("{}"));
+}
+
+/// Reports before, with and after their decisions: each is told once, with its decision.
+async fn each_report_is_told_once(store: &dyn Store) {
+    let mut follower = Follower::at_end(store).await.unwrap();
+    let hour = Duration::from_secs(3_600);
+    let records: Vec<DecisionRecord> = (0..3).map(|_| decision(0.5)).collect();
+    let said = |of: &DecisionRecord, source: &str| report(of, source, Outcome::Thumbs { up: true });
+    let late = OutcomeRecord { time_us: records[2].time_us + 7_200_000_000, ..said(&records[2], "late") };
+    let early = vec![said(&records[0], "early")];
+    let steps = [
+        Batch { decisions: vec![], outcomes: early },
+        Batch {
+            decisions: vec![records[0].clone(), records[1].clone()],
+            outcomes: vec![said(&records[1], "with")],
+        },
+        Batch { decisions: vec![records[2].clone()], outcomes: vec![said(&records[1], "after"), late] },
+    ];
+    let mut told = Vec::new();
+    for step in &steps {
+        store.append(step).await.unwrap();
+        // What another writer may still overtake comes a little later.
+        for _ in 0..3 {
+            let mut tell = |event: Event<'_>| match event {
+                Event::Decision(d) => told.push((d.decision_id, "decision".to_owned(), 0)),
+                Event::Outcome { decision, before, outcome } => {
+                    told.push((decision.decision_id, outcome.source.clone(), before.len()));
+                }
+            };
+            while follower.advance(store, hour, &mut tell).await.unwrap() {}
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    told.sort();
+    let of = |i: usize, what: &str, before| (records[i].decision_id, what.to_owned(), before);
+    let mut expected = vec![
+        of(0, "decision", 0),
+        of(0, "early", 0),
+        of(1, "decision", 0),
+        of(1, "with", 0),
+        of(1, "after", 1),
+        of(2, "decision", 0),
+    ];
+    expected.sort();
+    assert_eq!(told, expected);
 }
 
 /// Several writers at once, and a reader that follows them: it sees every record, once.

@@ -50,6 +50,8 @@ pub struct PointInfo {
     pub threshold: RandomisedThreshold,
     /// What it was selected for.
     pub objective: String,
+    /// The strong-call rate that was measured there.
+    pub strong_call_rate: Option<f64>,
     /// Whether a finite-sample certificate stands behind it.
     pub certified: bool,
     /// Slices of high stakes with a certificate of their own.
@@ -112,6 +114,7 @@ impl PointInfo {
             pair: pair.clone(),
             threshold: RandomisedThreshold::new(low, high, point.probability_of_low)?,
             objective: point.objective.clone(),
+            strong_call_rate: point.measured.get("strong_call_rate").map(|rate| rate.value),
             certified: point.certificate.is_some(),
             certified_slices: point.certified_slices.keys().cloned().collect(),
         })

@@ -117,14 +117,7 @@ impl ServeArgs {
 }
 
 async fn serve(config: &Config) -> Result<()> {
-    let options = RouterOptions {
-        backend: config.backend,
-        backends: config.backends.clone(),
-        allow_foreign_backends: config.allow_foreign_backends,
-        deep: config.deep.clone(),
-        exploration: config.exploration,
-    };
-    let router = Router::load(&config.artifact, &options)?;
+    let router = Router::load(&config.artifact, &config.router_options())?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| config.listen.to_string())?;
     let info = router.info();
     if info.simulated {

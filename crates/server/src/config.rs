@@ -2,6 +2,7 @@
 //! once. A bad file names the key and the line.
 
 mod decision_log;
+mod monitoring;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use router::{Backend, DeepOptions, EncoderPrecision, Exploration};
+use router::{Backend, DeepOptions, EncoderPrecision, Exploration, RouterOptions};
 use serde::Deserialize;
 use thiserror::Error;
 use types::{BackendIdentity, ModelName};
 
 pub use decision_log::{DecisionLogConfig, DecisionLogSettings, WhenFull};
+pub use monitoring::{MonitoringConfig, MonitoringSettings};
 
 /// Why a configuration was refused. The process exits with 64 (EX_USAGE).
 #[derive(Debug, Error)]
@@ -135,6 +137,17 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(default)]
     pub decision_log: DecisionLogSettings,
+    /// The monitors.
+    #[command(flatten)]
+    #[serde(default)]
+    pub monitoring: MonitoringSettings,
+    /// Address to serve administration on, such as 127.0.0.1:50052; not served where none is given.
+    #[arg(long, env = "RUNG_ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
+    /// The label of a request, such as tenant, that says who answers it while a candidate is introduced; the request_id
+    /// where there is none.
+    #[arg(long, env = "RUNG_STICKY_LABEL", value_name = "LABEL")]
+    pub sticky_label: Option<String>,
 }
 
 /// A checked configuration.
@@ -168,6 +181,25 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The decision log, where there is one.
     pub decision_log: Option<DecisionLogConfig>,
+    /// The monitors.
+    pub monitoring: MonitoringConfig,
+    /// Where administration is served.
+    pub admin_listen: Option<SocketAddr>,
+    /// The label that says who answers while a candidate is introduced.
+    pub sticky_label: Option<String>,
+}
+
+impl Config {
+    /// How an artifact is loaded.
+    pub fn router_options(&self) -> RouterOptions {
+        RouterOptions {
+            backend: self.backend,
+            backends: self.backends.clone(),
+            allow_foreign_backends: self.allow_foreign_backends,
+            deep: self.deep.clone(),
+            exploration: self.exploration,
+        }
+    }
 }
 
 impl Settings {
@@ -208,6 +240,9 @@ impl Settings {
             drain_timeout_ms: self.drain_timeout_ms.or(below.drain_timeout_ms),
             log_format: self.log_format.or(below.log_format),
             decision_log: self.decision_log.over(below.decision_log),
+            monitoring: self.monitoring.over(below.monitoring),
+            admin_listen: self.admin_listen.or(below.admin_listen),
+            sticky_label: self.sticky_label.or(below.sticky_label),
         }
     }
 
@@ -244,6 +279,9 @@ impl Settings {
             drain_timeout: Duration::from_millis(self.drain_timeout_ms.unwrap_or(10_000)),
             log_format: self.log_format.unwrap_or_default(),
             decision_log: self.decision_log.build()?,
+            monitoring: self.monitoring.build()?,
+            admin_listen: self.admin_listen,
+            sticky_label: self.sticky_label,
         })
     }
 

@@ -1,23 +1,29 @@
 //! From a bound listener to a served, drained end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::v1::FILE_DESCRIPTOR_SET;
+use api::v1::admin_service_server::AdminServiceServer;
+use api::v1::monitor_service_server::MonitorServiceServer;
 use api::v1::outcome_service_server::OutcomeServiceServer;
 use api::v1::router_service_server::RouterServiceServer;
 use decision_log::{DecisionLog, FingerprintKey};
 use router::{Admission, Router};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 
 use crate::config::{Config, DecisionLogConfig};
 use crate::listen::incoming;
+use crate::monitors::{Monitors, MonitorsService, Stop, Watcher};
 use crate::outcomes::Outcomes;
 use crate::record::Recorder;
+use crate::rollout::{Admin, Rollouts};
 use crate::service::{Limits, Service};
 
 /// Why serving ended other than by a signal.
@@ -35,27 +41,39 @@ pub enum ServeError {
     /// The key of the decision log.
     #[error("key of the decision log: {0}")]
     Key(#[from] decision_log::KeyError),
+    /// The address of administration.
+    #[error("administration on {address}: {source}")]
+    Administration {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
-/// Serves until `shutdown` resolves, then refuses new work, reports NOT_SERVING, and lets work in
-/// flight finish within the drain timeout.
+/// Serves until `shutdown` resolves, then refuses new work, reports NOT_SERVING, lets work in flight finish within the
+/// drain timeout, and writes the decision log out.
 ///
 /// # Errors
-/// When the transport or reflection fails.
+/// When the transport or reflection fails, or the decision log or the address of administration cannot be had.
 pub async fn run(
     listener: TcpListener,
     router: Arc<Router>,
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let admission = Arc::new(Admission::new(config.decision_slots, config.queue));
     let recorder = config.decision_log.as_ref().map(|log| recorder(log, &listener)).transpose()?;
-    let log = recorder.as_ref().map(|recorder| Arc::clone(&recorder.log));
-    let outcomes = config.decision_log.as_ref().zip(log.clone()).map(|(log_config, log)| {
-        let outcomes = Outcomes { log, horizon: log_config.horizon, max_batch: config.max_batch };
-        OutcomeServiceServer::new(outcomes).max_decoding_message_size(config.max_request_bytes)
-    });
-    let service = Service::new(router, admission, Limits { max_batch: config.max_batch }, recorder);
+    let log_url = config.decision_log.as_ref().map(|log| log.options.url.clone());
+    let options = config.router_options();
+    let rollouts = Arc::new(Rollouts::new(router, options, config.sticky_label.clone(), log_url));
+    let memory = recorder.as_ref().zip(config.decision_log.as_ref());
+    let memory = memory.map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts)).transpose()?;
+    let service = Service {
+        rollouts: Arc::clone(&rollouts),
+        admission: Arc::new(Admission::new(config.decision_slots, config.queue)),
+        limits: Limits { max_batch: config.max_batch },
+        recorder,
+    };
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {
@@ -68,18 +86,20 @@ pub async fn run(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let draining = Arc::new(Notify::new());
-    let stop = draining.clone();
-    let serving = Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_concurrent_streams(Some(1_024))
+    let draining = watch::Sender::new(false);
+    let stopped = |mut draining: watch::Receiver<bool>| async move {
+        // A sender that is gone is the end as well.
+        let _ = draining.wait_for(|over| *over).await;
+    };
+    let serving = builder()
         .add_service(routes)
-        .add_optional_service(outcomes)
+        .add_optional_service(memory.as_ref().map(|memory| memory.outcomes.clone()))
+        .add_optional_service(memory.as_ref().map(|memory| memory.monitors.clone()))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(incoming(listener), async move { stop.notified().await });
+        .serve_with_incoming_shutdown(incoming(listener), stopped(draining.subscribe()));
+    let administration = administration(config, rollouts, stopped(draining.subscribe())).await?;
     tokio::pin!(serving, shutdown);
     let ended = tokio::select! {
         ended = &mut serving => ended,
@@ -87,23 +107,101 @@ pub async fn run(
             tracing::info!("draining");
             health.set_not_serving::<RouterServiceServer<Service>>().await;
             health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-            draining.notify_one();
+            draining.send_replace(true);
             tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
                 tracing::warn!(timeout_ms = config.drain_timeout.as_millis() as u64, "drain timed out");
                 Ok(())
             })
         }
     };
-    if let Some(log) = log {
-        let counts = log.close(config.drain_timeout).await;
+    draining.send_replace(true);
+    administration.abort();
+    if let Some(memory) = memory {
+        memory.close(config.drain_timeout).await;
+    }
+    Ok(ended?)
+}
+
+fn builder() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_concurrent_streams(Some(1_024))
+}
+
+/// Serves administration on a listener of its own, where one is configured.
+async fn administration(
+    config: &Config,
+    rollouts: Arc<Rollouts>,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> Result<JoinHandle<()>, ServeError> {
+    let Some(address) = config.admin_listen else { return Ok(tokio::spawn(async {})) };
+    let bind = |source| ServeError::Administration { address, source };
+    let listener = TcpListener::bind(address).await.map_err(bind)?;
+    tracing::info!(address = %listener.local_addr().map_err(bind)?, "administration");
+    let serving = builder()
+        .add_service(AdminServiceServer::new(Admin(rollouts)))
+        .serve_with_incoming_shutdown(incoming(listener), stopped);
+    Ok(tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "administration ended");
+        }
+    }))
+}
+
+/// What there is where decisions are logged: the services of outcomes and monitors, and the threads behind them.
+struct Memory {
+    outcomes: OutcomeServiceServer<Outcomes>,
+    monitors: MonitorServiceServer<MonitorsService>,
+    log: Arc<DecisionLog>,
+    stop: Arc<Stop>,
+    watching: std::thread::JoinHandle<()>,
+}
+
+impl Memory {
+    fn start(
+        recorder: &Recorder,
+        log_config: &DecisionLogConfig,
+        config: &Config,
+        rollouts: &Arc<Rollouts>,
+    ) -> Result<Self, ServeError> {
+        let log = Arc::clone(&recorder.log);
+        let horizon = log_config.horizon;
+        let outcomes = Outcomes { log: Arc::clone(&log), horizon, max_batch: config.max_batch };
+        let (monitors, stop) = (Arc::new(Monitors::new(Arc::clone(&log))), Arc::new(Stop::default()));
+        let watcher = Watcher {
+            url: log_config.options.url.clone(),
+            config: config.monitoring.clone(),
+            horizon,
+            monitors: Arc::clone(&monitors),
+            rollouts: Arc::clone(rollouts),
+            stop: Arc::clone(&stop),
+        };
+        let watching = watcher.start().map_err(decision_log::Refusal::Thread)?;
+        Ok(Self {
+            outcomes: OutcomeServiceServer::new(outcomes).max_decoding_message_size(config.max_request_bytes),
+            monitors: MonitorServiceServer::new(MonitorsService(monitors)),
+            log,
+            stop,
+            watching,
+        })
+    }
+
+    /// Writes the log out, then lets the monitors look at it a last time.
+    async fn close(self, patience: Duration) {
+        let counts = self.log.close(patience).await;
         tracing::info!(
             stored = counts.stored,
             spooled = counts.spooled,
             dropped = counts.dropped,
             "decision log closed"
         );
+        self.stop.now();
+        let watching = tokio::task::spawn_blocking(move || self.watching.join());
+        if tokio::time::timeout(patience, watching).await.is_err() {
+            tracing::warn!("the monitors did not end in time");
+        }
     }
-    Ok(ended?)
 }
 
 /// Opens the decision log; this server is named after its machine and address.

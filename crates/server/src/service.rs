@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::v1;
 use api::v1::router_service_server::RouterService;
 use decision_log::Rollout;
-use router::{Admission, Begun, Permit, Router};
+use router::{Admission, Begun, Permit};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 use crate::convert::{self, Asked, Named};
 use crate::record::{Circumstances, Recorder};
+use crate::rollout::{Candidate, Rollouts, Serving};
 use crate::status::RequestError;
 
 /// What the service was told about limits and logs.
@@ -29,23 +31,14 @@ pub(crate) struct Limits {
 /// Answers `rung.v1.RouterService`.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
-    router: Arc<Router>,
-    admission: Arc<Admission>,
-    limits: Limits,
+    pub(crate) rollouts: Arc<Rollouts>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) limits: Limits,
     /// Where decisions are logged.
-    recorder: Option<Recorder>,
+    pub(crate) recorder: Option<Recorder>,
 }
 
 impl Service {
-    pub(crate) fn new(
-        router: Arc<Router>,
-        admission: Arc<Admission>,
-        limits: Limits,
-        recorder: Option<Recorder>,
-    ) -> Self {
-        Self { router, admission, limits, recorder }
-    }
-
     async fn admitted(
         &self,
         request: v1::RouteRequest,
@@ -60,33 +53,37 @@ impl Service {
 
     /// What computes here: the decision, or the query queued for the encoder.
     fn begin(&self, request: v1::RouteRequest, deadline: Option<Instant>) -> Result<Started, RequestError> {
-        let start = Instant::now();
-        let (request_id, labels) = (request.request_id.clone(), request.labels.clone());
-        let asked = convert::asked(request, self.router.info())?;
-        let begun = self.router.begin(&asked.ask(&request_id), deadline);
-        let begun = begun.map_err(|e| RequestError::route(&e, asked.models_field))?;
-        Ok(Started { start, request_id, labels, asked, begun })
+        let serving = self.rollouts.serving(&request);
+        if serving.rollout == Rollout::Canary {
+            match Started::new(request.clone(), serving, deadline) {
+                Ok(started) => return Ok(started),
+                // A candidate that lacks a model or an operating point is no reason to fail a caller.
+                Err(error) => tracing::warn!(%error, "the candidate cannot answer: the incumbent does"),
+            }
+            let router = self.rollouts.incumbent();
+            return Started::new(
+                request,
+                Serving { router, rollout: Rollout::Incumbent, shadow: None },
+                deadline,
+            );
+        }
+        Started::new(request, serving, deadline)
     }
 
     /// The decision, once the encoder has answered or is given up.
     async fn finish(&self, started: Started) -> v1::RouteResponse {
-        let Started { start, request_id, labels, asked, begun } = started;
+        let Started { start, serving, request_id, labels, asked, begun } = started;
+        let router = &serving.router;
         let routed = match begun {
             Begun::Decided(routed) => routed,
-            Begun::Waiting(waiting) => self.router.finish(&asked.ask(&request_id), waiting).await,
+            Begun::Waiting(waiting) => router.finish(&asked.ask(&request_id), waiting).await,
         };
         let time_us = start.elapsed().as_secs_f64() * 1e6;
-        let (decision_id, info) = (Uuid::now_v7(), self.router.info());
+        let (decision_id, info) = (Uuid::now_v7(), router.info());
         if let Some(recorder) = &self.recorder {
-            let of = Circumstances {
-                id: decision_id,
-                rollout: Rollout::Incumbent,
-                shadow_of: None,
-                request_id: &request_id,
-                labels: &labels,
-                info,
-                time_us,
-            };
+            let (rollout, shadow_of) = (serving.rollout, None);
+            let (id, request_id, labels) = (decision_id, &request_id, &labels);
+            let of = Circumstances { id, rollout, shadow_of, request_id, labels, info, time_us };
             recorder.record(&routed, &asked, &of).await;
         }
         if routed.device_lost {
@@ -103,6 +100,9 @@ impl Service {
             time_us,
             "decided"
         );
+        if let (Some(candidate), Some(recorder)) = (serving.shadow, &self.recorder) {
+            shadow(candidate, recorder.clone(), asked, labels, decision_id, &response);
+        }
         response
     }
 
@@ -141,10 +141,56 @@ impl Service {
 /// A request that was begun.
 struct Started {
     start: Instant,
+    serving: Serving,
     request_id: String,
     labels: HashMap<String, String>,
     asked: Asked,
     begun: Begun,
+}
+
+impl Started {
+    fn new(
+        request: v1::RouteRequest,
+        serving: Serving,
+        deadline: Option<Instant>,
+    ) -> Result<Self, RequestError> {
+        let start = Instant::now();
+        let (request_id, labels) = (request.request_id.clone(), request.labels.clone());
+        let asked = convert::asked(request, serving.router.info())?;
+        let begun = serving.router.begin(&asked.ask(&request_id), deadline);
+        let begun = begun.map_err(|e| RequestError::route(&e, asked.models_field))?;
+        Ok(Self { start, serving, request_id, labels, asked, begun })
+    }
+}
+
+/// Lets a candidate decide the same query, unseen: after the answer, and only while few others are under way.
+fn shadow(
+    candidate: Arc<Candidate>,
+    recorder: Recorder,
+    asked: Asked,
+    labels: HashMap<String, String>,
+    shadow_of: Uuid,
+    answer: &v1::RouteResponse,
+) {
+    let Ok(permit) = Arc::clone(&candidate.progress.shadows).try_acquire_owned() else { return };
+    let (request_id, model) = (answer.request_id.clone(), answer.policy_model.clone());
+    tokio::spawn(async move {
+        let _permit = permit;
+        let start = Instant::now();
+        let router = &candidate.router;
+        let routed = match router.decide(&asked.ask(&request_id), None).await {
+            Ok(routed) => routed,
+            Err(error) => return tracing::warn!(%error, "the candidate cannot decide in the shadow"),
+        };
+        let time_us = start.elapsed().as_secs_f64() * 1e6;
+        candidate.progress.shadowed.fetch_add(1, Ordering::Relaxed);
+        let differs = routed.decision.policy_model.as_str() != model;
+        candidate.progress.differs.fetch_add(u64::from(differs), Ordering::Relaxed);
+        let (rollout, shadow_of) = (Rollout::Shadow, Some(shadow_of));
+        let (id, info, request_id, labels) = (Uuid::now_v7(), router.info(), &request_id, &labels);
+        let of = Circumstances { id, rollout, shadow_of, request_id, labels, info, time_us };
+        recorder.record(&routed, &asked, &of).await;
+    });
 }
 
 fn item(result: Result<v1::RouteResponse, RequestError>, request_id: String) -> v1::RouteItem {
@@ -203,7 +249,7 @@ impl RouterService for Service {
             if deadline.is_some_and(|d| d <= Instant::now()) {
                 return Err(RequestError::from(router::AdmissionError::DeadlineExceeded).into());
             }
-            let next = requests.by_ref().take(self.router.at_once()).collect();
+            let next = requests.by_ref().take(self.rollouts.incumbent().at_once()).collect();
             permit = self.together(next, deadline, permit, &mut items).await?;
             // Other requests get their turn between two decisions of a long batch.
             tokio::task::yield_now().await;
@@ -234,7 +280,7 @@ impl RouterService for Service {
         &self,
         _: Request<v1::GetInfoRequest>,
     ) -> Result<Response<v1::GetInfoResponse>, Status> {
-        Ok(Response::new(convert::info(&self.router)))
+        Ok(Response::new(convert::info(&self.rollouts.incumbent())))
     }
 }
 

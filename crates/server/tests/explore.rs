@@ -8,12 +8,10 @@ use std::sync::{Arc, LazyLock};
 
 use api::v1;
 use api::v1::route_request::{At, Input};
-use api::v1::router_service_client::RouterServiceClient;
 use corpus::{Example, starter};
 use router::{Exploration, Router, RouterOptions};
 use server::config::Settings;
-use support::{artifact, serve, serve_router};
-use training::decision_log::{Entry, entries};
+use support::{artifact, log_url, logged, logging, serve, serve_router};
 
 fn request(i: usize) -> v1::RouteRequest {
     static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -76,56 +74,27 @@ async fn another_model_is_served_as_often_as_its_propensity_says() {
 #[tokio::test]
 async fn the_log_holds_what_counterfactuals_need() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("rung.log");
-    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_server"))
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-            "--explore-dearer",
-            "0.4",
-            "--artifact",
-        ])
-        .arg(artifact())
-        .stderr(std::fs::File::create(&file).unwrap())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let read = || {
-        let text = std::fs::read_to_string(&file).unwrap();
-        text.lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .collect::<Vec<_>>()
-    };
-    let address = loop {
-        let serving = read().into_iter().find(|line| line["fields"]["message"] == "serving");
-        if let Some(line) = serving {
-            break line["fields"]["address"].as_str().unwrap().to_owned();
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    };
-    let mut client = RouterServiceClient::connect(format!("http://{address}")).await.unwrap();
+    let exploration = Exploration::new(0.4, 0.0).unwrap();
+    let options = RouterOptions { exploration, ..RouterOptions::default() };
+    let router = Arc::new(Router::load(&artifact(), &options).unwrap());
+    let server = serve_router(router, logging(folder.path())).await;
+    let mut client = server.client().await;
     let mut answers = Vec::new();
     for i in 0..30 {
         answers.push(client.route(request(i)).await.unwrap().into_inner());
     }
-    child.kill().await.unwrap();
-    let decisions = entries(&file).unwrap().filter_map(|entry| match entry.unwrap() {
-        Entry::Decision(_, decided) => Some(decided),
-        Entry::Other => None,
-    });
-    let mut logged = 0;
-    for (decided, answer) in decisions.zip(&answers) {
-        let served = decided.served.unwrap();
-        assert_eq!((&decided.decision_id, &decided.model), (&answer.decision_id, &answer.model));
-        assert_eq!((served.propensity, &served.reason, served.rungs), (answer.propensity, &answer.reason, 2));
+    drop(client);
+    server.end().await;
+    let logged = logged(log_url(folder.path())).await;
+    assert_eq!(logged.len(), answers.len());
+    for answer in &answers {
+        let decided = &logged[&answer.decision_id].decision;
+        assert_eq!((&decided.action, &decided.policy_action), (&answer.model, &answer.policy_model));
+        assert_eq!((decided.propensity, &decided.reason), (answer.propensity, &answer.reason));
+        assert_eq!((decided.action_set.len(), decided.high_stakes), (2, false));
         assert_eq!(decided.threshold_source, "operating_point:default");
-        assert_eq!(decided.win_probability, answer.win_probability);
-        logged += 1;
+        assert_eq!((decided.win_probability, decided.threshold), (answer.win_probability, answer.threshold));
     }
-    assert_eq!(logged, answers.len());
     assert!(answers.iter().any(|a| a.reason == "explored"));
 }
 

@@ -87,6 +87,16 @@ impl TierReason {
         }
     }
 
+    /// The one of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// Whether the fast tier scored although the rule asks for the deep one.
+    pub fn is_fallback(self) -> bool {
+        matches!(self, Self::DeadlineTooNear | Self::QueueFull | Self::DeviceLost | Self::EncoderFailed)
+    }
+
     /// The tier that scores for this reason.
     pub fn tier(self) -> ScoringTier {
         match self {

@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use encoder::{Encoder, EncoderOptions, EngineKind, Pooling, Precision};
 
-use crate::encoder_download::{Patience, Remote};
+use outbound::Patience;
+
+use crate::encoder_download::Remote;
 use crate::encoder_source::{Pins, read, sha256, write};
 
 /// Options that trade an encoder's quality for time.

@@ -19,9 +19,13 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("corpus", Some(&["types", "features"])),
     ("artifact", Some(&["types", "features", "classifier", "encoder", "calibration"])),
     ("decision-log", Some(&["types"])),
+    ("outbound", Some(&[])),
     ("router", Some(&["types", "features", "classifier", "encoder", "calibration", "artifact", "policy"])),
     ("api", Some(&[])),
-    ("server", Some(&["router", "api", "artifact", "types", "policy", "decision-log", "monitoring"])),
+    (
+        "server",
+        Some(&["router", "api", "artifact", "types", "policy", "decision-log", "monitoring", "outbound"]),
+    ),
     (
         "training",
         Some(&[
@@ -38,6 +42,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
             "artifact",
             "router",
             "decision-log",
+            "outbound",
         ]),
     ),
     ("benches", None),
@@ -48,8 +53,8 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
 const RESERVED: &[(&str, &[&str])] = &[
     ("burn", &["classifier", "encoder", "training", "router", "benches"]),
     ("tonic", &["api", "server", "benches"]),
-    // Nothing that serves opens a connection of its own.
-    ("ureq", &["training"]),
+    ("ureq", &["outbound", "training"]),
+    ("sqlx", &["decision-log"]),
 ];
 
 /// A dependency of a workspace member that is compiled into it.

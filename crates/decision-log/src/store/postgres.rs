@@ -243,6 +243,16 @@ impl Store for Postgres {
         Ok(Page { rows: found.iter().map(|row| self.outcome(row)).collect::<Result<_, _>>()? })
     }
 
+    async fn end(&self) -> Result<(Cursor, Cursor), StoreError> {
+        // Everything below the oldest open transaction is final; rows of it are all before its first.
+        let oldest: i64 = sqlx::query_scalar("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|e| self.failed(e))?;
+        let end = Cursor { transaction: oldest - 1, row: i64::MAX };
+        Ok((end, end))
+    }
+
     async fn decisions_of(&self, ids: &[Uuid]) -> Result<Vec<(Cursor, DecisionRecord)>, StoreError> {
         let found = sqlx::query(AssertSqlSafe(format!(
             "SELECT {PLACE}, p.prompt FROM decisions d LEFT JOIN prompts p USING (day, decision_id) \

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
@@ -50,7 +50,12 @@ impl Sqlite {
         }
         // One connection: whoever writes has it, and a database in memory is one for all.
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(failed)?;
-        let migrated = MIGRATIONS.run(&pool).await;
+        let mut migrated = MIGRATIONS.run(&pool).await;
+        if matches!(migrated, Err(MigrateError::ExecuteMigration(..) | MigrateError::Execute(_))) {
+            // Another process may have made the same tables at the same moment; then they are there now.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            migrated = MIGRATIONS.run(&pool).await;
+        }
         migrated.map_err(|source| StoreError::Migration { store: name.clone(), source })?;
         Ok(Self { pool, name })
     }
@@ -161,6 +166,17 @@ impl Store for Sqlite {
             .await
             .map_err(|e| self.failed(e))?;
         Ok(Page { rows: found.iter().map(|row| self.outcome(row)).collect::<Result<_, _>>()? })
+    }
+
+    async fn end(&self) -> Result<(Cursor, Cursor), StoreError> {
+        let rows: (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT coalesce(max(row), 0) FROM decisions), (SELECT coalesce(max(row), 0) FROM outcomes)",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(|e| self.failed(e))?;
+        let at = |row| Cursor { transaction: 0, row };
+        Ok((at(rows.0), at(rows.1)))
     }
 
     async fn decisions_of(&self, ids: &[Uuid]) -> Result<Vec<(Cursor, DecisionRecord)>, StoreError> {

@@ -20,7 +20,7 @@ const BINS: usize = 10;
 const TESTS: f64 = 4.0;
 
 /// Labels whose times are kept, to tell since when something is so.
-const TIMES: usize = 8_192;
+const TIMES: usize = 1_024;
 
 /// The simulation of the CUSUM's limit takes time in proportion to the run length; beyond this one the limit grows with its
 /// logarithm, as the run length grows with the exponential of the limit (Siegmund 1985, "Sequential Analysis", chapter 2).

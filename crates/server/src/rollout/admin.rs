@@ -1,0 +1,79 @@
+//! The service that takes the steps of a rollout.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use api::v1;
+use api::v1::admin_service_server::AdminService;
+use tonic::{Request, Response, Status};
+
+use super::{Rollouts, StepError};
+use crate::status::RequestError;
+
+/// How much worse a candidate may be, and how probable a wrong end of the test, where a request does not say.
+const MARGIN: f64 = 0.02;
+const ALPHA: f64 = 0.05;
+
+/// Answers `rung.v1.AdminService`.
+#[derive(Debug, Clone)]
+pub(crate) struct Admin(pub(crate) Arc<Rollouts>);
+
+impl From<StepError> for Status {
+    fn from(error: StepError) -> Self {
+        match &error {
+            StepError::Value { field, expected, found } => {
+                RequestError::invalid(field, format!("expected {expected}, found {found}")).into()
+            }
+            StepError::Router(refused) => RequestError::invalid("artifact", refused.to_string()).into(),
+            StepError::Interrupted => Self::internal(error.to_string()),
+            StepError::NoCandidate | StepError::Busy(_) | StepError::NoLog | StepError::Undecided { .. } => {
+                Self::failed_precondition(error.to_string())
+            }
+        }
+    }
+}
+
+impl Admin {
+    fn standing(&self) -> Response<v1::Rollout> {
+        Response::new(self.0.standing())
+    }
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    async fn start_rollout(
+        &self,
+        request: Request<v1::StartRolloutRequest>,
+    ) -> Result<Response<v1::Rollout>, Status> {
+        let v1::StartRolloutRequest { artifact, margin, alpha } = request.into_inner();
+        self.0.start(Path::new(&artifact), margin.unwrap_or(MARGIN), alpha.unwrap_or(ALPHA)).await?;
+        Ok(self.standing())
+    }
+
+    async fn set_canary(
+        &self,
+        request: Request<v1::SetCanaryRequest>,
+    ) -> Result<Response<v1::Rollout>, Status> {
+        self.0.canary(request.into_inner().share).await?;
+        Ok(self.standing())
+    }
+
+    async fn promote(&self, request: Request<v1::PromoteRequest>) -> Result<Response<v1::Rollout>, Status> {
+        self.0.promote(request.into_inner().force).await?;
+        Ok(self.standing())
+    }
+
+    async fn roll_back(
+        &self,
+        request: Request<v1::RollBackRequest>,
+    ) -> Result<Response<v1::Rollout>, Status> {
+        let reason = request.into_inner().reason;
+        let reason = if reason.is_empty() { "asked for".to_owned() } else { reason };
+        self.0.roll_back(&reason).await?;
+        Ok(self.standing())
+    }
+
+    async fn get_rollout(&self, _: Request<v1::GetRolloutRequest>) -> Result<Response<v1::Rollout>, Status> {
+        Ok(self.standing())
+    }
+}
