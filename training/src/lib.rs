@@ -10,6 +10,7 @@ pub mod deep;
 pub mod encoder_download;
 pub mod encoder_source;
 pub mod fit;
+pub mod judge;
 pub mod measure;
 pub mod operating_point;
 pub mod pipeline;

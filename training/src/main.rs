@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use training::commands::{
-    advise, calibrate, cross_validate, distil, evaluate, fetch_encoder, fine_tune, fit, import, monitor,
-    reproduce, threshold, what_if,
+    advise, calibrate, cross_validate, distil, evaluate, export, fetch_encoder, fine_tune, fit, import,
+    judge, monitor, recalibrate, reproduce, retrain, threshold, what_if,
 };
 
 /// Reading a million rows makes tens of millions of small strings, which this allocator keeps together.
@@ -41,6 +41,14 @@ enum Command {
     WhatIf(what_if::WhatIfArgs),
     /// Watch a log of decisions: do scores look as they did, does strong win as often as its probabilities say.
     Monitor(monitor::MonitorArgs),
+    /// Move the win probabilities of an artifact by the outcomes of its decisions, if that helps.
+    Recalibrate(recalibrate::RecalibrateArgs),
+    /// Fit a new artifact on the decisions of a log.
+    Retrain(Box<retrain::RetrainArgs>),
+    /// Have a model compare both answers to logged decisions.
+    Judge(judge::JudgeArgs),
+    /// Write a log of decisions and outcomes as Parquet files.
+    Export(export::ExportArgs),
     /// Read a public encoder for the deep tier, check it and write it as a folder.
     FetchEncoder(fetch_encoder::FetchEncoderArgs),
     /// Tune the top layers of an encoder on labelled data, end to end, and write it as a folder.
@@ -69,6 +77,10 @@ fn main() -> ExitCode {
         Some(Command::Advise(args)) => args.run(&mut say),
         Some(Command::WhatIf(args)) => args.run(&mut say),
         Some(Command::Monitor(args)) => args.run(&mut say),
+        Some(Command::Recalibrate(args)) => args.run(&mut say),
+        Some(Command::Retrain(args)) => args.run(&mut say),
+        Some(Command::Judge(args)) => args.run(&mut say),
+        Some(Command::Export(args)) => args.run(&mut say),
         Some(Command::FetchEncoder(args)) => args.run(&mut say),
         Some(Command::FineTune(args)) => args.run(&mut say),
         Some(Command::Distil(args)) => args.run(&mut say),

@@ -2,8 +2,13 @@
 //! mean "do not route", and a log of the server is enough to judge predictive routing.
 #![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
+#[path = "../../crates/decision-log/tests/support/mod.rs"]
+mod support;
+
+use decision_log::{Batch, DecisionRecord};
 use std::path::Path;
 use std::process::{Command, Output};
+use support::{append, decision_at, url};
 
 use serde_json::Value;
 
@@ -135,59 +140,43 @@ fn mistakes_in_a_workload_are_named() {
     assert!(!training(&["advise", "--prices", PRICES]).status.success(), "some source is needed");
 }
 
-/// A line as the server writes it with log_format = "json".
-fn decided(hour: usize, model: &str, p: f64) -> String {
-    format!(
-        "{{\"timestamp\":\"2026-11-{:02}T{:02}:00:00.5Z\",\"level\":\"INFO\",\"fields\":{{\"message\":\"decided\",\
-         \"decision_id\":\"d{hour}\",\"request_id\":\"\",\"model\":\"{model}\",\"win_probability\":{p},\
-         \"threshold\":0.3,\"threshold_source\":\"operating_point:default\",\"artifact_version\":\"0\",\
-         \"labels\":\"{{}}\",\"time_us\":21.5}},\"target\":\"server::service\"}}\n",
-        1 + hour / 24,
-        hour % 24
-    )
+/// A decision as the server logs it.
+fn decided(hour: i64, model: &str, p: f64) -> DecisionRecord {
+    let start: jiff::Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+    DecisionRecord { action: model.into(), ..decision_at(start.as_microsecond() + hour * 3_600_000_000, p) }
 }
 
 #[test]
 fn a_log_of_the_server_is_enough() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("rung.log");
-    let serving = "{\"timestamp\":\"2026-11-01T00:00:00Z\",\"level\":\"INFO\",\"fields\":{\"message\":\"serving\"},\
-                   \"target\":\"server::cli\"}\n";
-    let mut text = serving.to_owned();
-    // What a crash prints between the lines is no reason to stop.
-    text += "thread 'main' panicked\n";
-    for hour in 0..=240 {
-        text += &if hour % 4 == 0 {
-            decided(hour, "starter-large", 0.7)
-        } else {
-            decided(hour, "starter-small", 0.04)
-        };
-    }
-    std::fs::write(&log, &text).unwrap();
-    let args = ["advise", "--prices", PRICES, "--decision-log", log.to_str().unwrap()];
-    let models = ["--strong", "starter-large", "--weak", "starter-small"];
-    let output = training(&[&args[..], &models[..]].concat());
+    let advised = |decisions: Vec<DecisionRecord>| {
+        let folder = tempfile::tempdir().unwrap();
+        append(folder.path(), Batch { decisions, outcomes: vec![] });
+        let log = url(folder.path());
+        let models = ["--strong", "starter-large", "--weak", "starter-small"];
+        training(&[&["advise", "--prices", PRICES, "--decision-log", &log][..], &models].concat())
+    };
+    let decisions: Vec<DecisionRecord> = (0..=240)
+        .map(|hour| match hour % 4 {
+            0 => decided(hour, "starter-large", 0.7),
+            _ => decided(hour, "starter-small", 0.04),
+        })
+        .collect();
+    let output = advised(decisions.clone());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8_lossy(&output.stdout);
     // 241 decisions in ten days, 61 strong, 180 x 0.04 expected to be wrong.
-    assert!(said.contains("241 decisions over 10.00 days (2 other lines), 0.253 of them strong"), "{said}");
+    assert!(said.contains("241 decisions over 10.00 days, 0.253 of them strong"), "{said}");
     assert!(said.contains("0.030 kept on weak") && said.contains("24 requests a day"), "{said}");
     assert!(said.contains("Advice: do not route") && said.contains("below its break-even"), "{said}");
 
-    std::fs::write(&log, text.replace("\"win_probability\":0.7", "\"win_probability\":1.7")).unwrap();
-    let error = refusal(&training(&[&args[..], &models[..]].concat()));
-    assert!(error.contains("rung.log: line 3: win_probability"), "{error}");
-    std::fs::write(&log, serving).unwrap();
-    let error = refusal(&training(&[&args[..], &models[..]].concat()));
+    let error = refusal(&advised(vec![]));
     assert!(error.contains("holds no decision"), "{error}");
-    let error = refusal(&training(&args));
+    let error = refusal(&training(&["advise", "--prices", PRICES, "--decision-log", "sqlite:x.db"]));
     assert!(error.contains("which models?"), "{error}");
-    std::fs::write(&log, decided(0, "starter-large", 0.5) + &decided(0, "starter-small", 0.1)).unwrap();
-    let error = refusal(&training(&[&args[..], &models[..]].concat()));
+    let error = refusal(&advised(vec![decided(0, "starter-large", 0.5), decided(0, "starter-small", 0.1)]));
     assert!(error.contains("at least an hour is needed"), "{error}");
     let third = decided(0, "starter-medium", 0.2);
-    std::fs::write(&log, text + &third).unwrap();
-    let output = training(&[&args[..], &models[..]].concat());
+    let output = advised([decisions, vec![third]].concat());
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("1 decisions for other models") && said.contains("0.253 of them strong"), "{said}");
 }

@@ -2,89 +2,84 @@
 //! queries or what comes of them change.
 #![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
-use std::fmt::Write;
-use std::fs;
+#[path = "../../crates/decision-log/tests/support/mod.rs"]
+mod support;
+
 use std::path::Path;
 use std::process::Command;
 
+use decision_log::{Batch, Outcome};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::json;
+use support::{append, decision_at, report, url};
 
 /// Whether it succeeded, and everything it said.
 fn monitor(folder: &Path, more: &[&str]) -> (bool, String) {
-    let [log, labels] = ["rung.log", "labels.jsonl"].map(|name| folder.join(name));
-    let files = ["monitor", "--decision-log", log.to_str().unwrap(), "--labels", labels.to_str().unwrap()];
-    let args = files.into_iter().chain(["--strong", "large", "--weak", "small"]).chain(more.iter().copied());
-    let run = Command::new(env!("CARGO_BIN_EXE_training")).args(args).output().unwrap();
+    let log = ["monitor".to_owned(), "--decision-log".to_owned(), url(folder)];
+    let run = Command::new(env!("CARGO_BIN_EXE_training")).args(log).args(more).output().unwrap();
     (run.status.success(), String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned())
 }
 
-/// 6,000 decisions, one a minute, every second labelled. From the 4,000th on, log odds are shifted by `shift` and
-/// probabilities squeezed by `squeeze`.
-fn write(folder: &Path, shift: f64, squeeze: f64) {
+/// 6,000 decisions, one a minute from the first of November, every second labelled. From the 4,000th on, log odds are
+/// shifted by `shift` and probabilities squeezed by `squeeze`.
+fn log(shift: f64, squeeze: f64) -> tempfile::TempDir {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let (mut log, mut labels) = (String::new(), String::new());
     let start: jiff::Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+    let mut batch = Batch::default();
     for i in 0..6_000 {
         let changed = i >= 4_000;
         let p = (0.05 + 0.7 * rng.random::<f64>()) * if changed { squeeze } else { 1.0 };
-        let odds = p / (1.0 - p) * if changed { shift.exp() } else { 1.0 };
-        let id = format!("d-{i}");
-        let fields = json!({
-            "message": "decided", "decision_id": id, "model": if p >= 0.4 { "large" } else { "small" },
-            "propensity": 1.0, "reason": "below_threshold", "rungs": 2, "win_probability": p,
-        });
-        let time = start + jiff::SignedDuration::from_mins(i);
-        writeln!(log, "{}", json!({"timestamp": time.to_string(), "fields": fields})).unwrap();
-        let better = rng.random_bool(odds / (1.0 + odds));
+        let odds = p / (1.0 - p) * if changed { f64::exp(shift) } else { 1.0 };
+        let decision = decision_at(start.as_microsecond() + i * 60_000_000, p);
+        let strong = f64::from(u8::from(rng.random_bool(odds / (1.0 + odds))));
         if i % 2 == 0 {
-            writeln!(labels, "{}", json!({"decision_id": id, "strong_better": better})).unwrap();
+            batch.outcomes.push(report(&decision, "desk", Outcome::Preference { strong }));
         }
+        batch.decisions.push(decision);
     }
-    fs::write(folder.join("rung.log"), log).unwrap();
-    fs::write(folder.join("labels.jsonl"), labels).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    append(folder.path(), batch);
+    folder
 }
 
 #[test]
 fn what_stays_is_silent_and_what_changes_is_heard() {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), 0.0, 1.0);
-    let (silent, said) = monitor(folder.path(), &["--fail-on-alarm"]);
+    let quiet = log(0.0, 1.0);
+    let (silent, said) = monitor(quiet.path(), &["--fail-on-alarm"]);
     assert!(silent && !said.contains("ALARM"), "{said}");
-    assert!(said.contains("8 windows of 500 against the first 2000, 0 alarms"), "{said}");
-    assert!(said.contains("3000 of 6000 decisions labelled, 0 alarms"), "{said}");
+    assert!(said.contains("large/small all: 6000 decisions") && said.contains("3000 labels"), "{said}");
+    assert!(said.contains("8 windows compared with the first 2000") && !said.contains("OFF"), "{said}");
 
-    write(folder.path(), 0.9, 1.0);
-    let (silent, said) = monitor(folder.path(), &["--fail-on-alarm"]);
-    assert!(!silent && said.contains("calibration: strong wins more often than said"), "{said}");
-    assert!(!said.contains("ALARM, distribution"), "{said}");
-    // The 2,001st label is of the 4,000th decision, on the third of November.
-    let heard = said.split("heard at label ").nth(1).unwrap().split_once(' ').unwrap();
-    assert!((2_001..2_200).contains(&heard.0.parse::<u32>().unwrap()), "{said}");
-    assert!(heard.1.starts_with("(2026-11-03T"), "{said}");
+    let broken = log(0.9, 1.0);
+    let (silent, said) = monitor(broken.path(), &["--fail-on-alarm"]);
+    assert!(!silent && said.contains("ALARM calibration of large/small at 2026-11-03T"), "{said}");
+    assert!(said.contains("strong wins more often than said") && said.contains("OFF"), "{said}");
+    assert!(!said.contains("ALARM probability"), "{said}");
 
-    write(folder.path(), 0.0, 0.6);
-    let (told, said) = monitor(folder.path(), &[]);
-    assert!(told && said.contains("ALARM, distribution: window 5 from 2026-11-03T18:40:00Z"), "{said}");
-    assert!(!said.contains("ALARM, calibration"), "{said}");
+    let squeezed = log(0.0, 0.6);
+    let (told, said) = monitor(squeezed.path(), &[]);
+    assert!(told && said.contains("ALARM probability_psi of large/small at 2026-11-04T"), "{said}");
+    assert!(said.contains("since 2026-11-03T18:40:00Z"), "{said}");
+    assert!(!said.contains("ALARM calibration"), "{said}");
+    let (_, said) = monitor(squeezed.path(), &["--strong-call-rate", "0.36"]);
+    assert!(said.contains("ALARM strong_call_rate") && said.contains("less often"), "{said}");
 }
 
 #[test]
 fn what_cannot_be_watched_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), 0.0, 1.0);
+    let quiet = log(0.0, 1.0);
     for (more, expected) in [
-        (["--reference", "5900"], "fewer than a reference of 5900 and a window of 500"),
-        (["--false-alarm-rate", "0"], "--false-alarm-rate: expected between 0 and 1, found 0"),
-        (["--average-run-length", "0.5"], "expected above 1"),
-        (["--reference", "5"], "5 numbers, at least 10 are needed"),
+        (["--windows-per-false-alarm", "0.5"], "expected above 1"),
+        (["--labels-per-false-alarm", "1"], "expected above 1"),
+        (["--reference", "5"], "--reference: expected at least 10, found 5"),
     ] {
-        let (told, said) = monitor(folder.path(), &more);
+        let (told, said) = monitor(quiet.path(), &more);
         assert!(!told && said.contains(expected), "{said}");
     }
-    fs::write(folder.path().join("labels.jsonl"), "{\"decision_id\": \"d-1\", \"strong_better\": 1}\n")
-        .unwrap();
-    let (told, said) = monitor(folder.path(), &[]);
-    assert!(!told && said.contains("labels.jsonl: line 1: "), "{said}");
+    let (told, said) = monitor(quiet.path(), &["--reference", "5990"]);
+    assert!(told && said.contains("0 windows compared"), "{said}");
+    let empty = tempfile::tempdir().unwrap();
+    append(empty.path(), Batch::default());
+    let (told, said) = monitor(empty.path(), &[]);
+    assert!(!told && said.contains("the log holds no decision"), "{said}");
 }

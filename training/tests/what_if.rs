@@ -1,29 +1,39 @@
 //! `training what-if` as users run it: estimates where the log explored, reasons where it did not, and a clear word
-//! about every decision and outcome that does not count.
+//! about every decision that does not count.
 #![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
-use std::fmt::Write;
-use std::fs;
+#[path = "../../crates/decision-log/tests/support/mod.rs"]
+mod support;
+
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::json;
+use decision_log::{Batch, DecisionRecord, Outcome, OutcomeRecord};
+use support::{append, decision_at, report, url};
 
 /// Whether it succeeded, and everything it said.
 fn what_if(folder: &Path, thresholds: &[&str]) -> (bool, String) {
-    let [log, outcomes] = ["rung.log", "outcomes.jsonl"].map(|name| folder.join(name));
-    let files =
-        ["what-if", "--decision-log", log.to_str().unwrap(), "--outcomes", outcomes.to_str().unwrap()];
+    let log = ["what-if".to_owned(), "--decision-log".to_owned(), url(folder)];
     let thresholds = thresholds.iter().flat_map(|t| ["--threshold", t]);
-    let args = files.into_iter().chain(["--strong", "large", "--weak", "small"]).chain(thresholds);
-    let run = Command::new(env!("CARGO_BIN_EXE_training")).args(args).output().unwrap();
+    let models = ["--strong", "large", "--weak", "small"].into_iter().chain(thresholds);
+    let run = Command::new(env!("CARGO_BIN_EXE_training")).args(log).args(models).output().unwrap();
     (run.status.success(), String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned())
+}
+
+fn usage(of: &DecisionRecord, model: &str) -> OutcomeRecord {
+    let (cost_usd, latency_ms, input_tokens, cached_tokens, output_tokens) = Default::default();
+    let model = model.to_owned();
+    report(
+        of,
+        "gateway",
+        Outcome::Usage { model, cost_usd, latency_ms, input_tokens, cached_tokens, output_tokens },
+    )
 }
 
 /// Decisions at threshold 0.5, every fifth that would stay on weak explored. Strong is always right, weak as often as
 /// the probability says.
 fn write(folder: &Path, decisions: usize) {
-    let (mut log, mut outcomes) = (String::from("a crash prints what it likes\n"), String::new());
+    let mut batch = Batch::default();
     for i in 0..decisions {
         let p = (i as f64 * 0.618_033_988_75).fract();
         let explored = p < 0.5 && i % 5 == 0;
@@ -33,38 +43,27 @@ fn write(folder: &Path, decisions: usize) {
             (true, false) => (0.8, "below_threshold"),
             (false, _) => (1.0, "at_or_above_threshold"),
         };
-        let fields = json!({
-            "message": "decided", "decision_id": format!("d-{i}"), "model": if strong { "large" } else { "small" },
-            "policy_model": if p < 0.5 { "small" } else { "large" }, "propensity": propensity, "reason": reason,
-            "rungs": 2, "win_probability": p, "threshold": 0.5, "scored_by": if i % 8 == 0 { "deep" } else { "fast" }, "threshold_source": "operating_point:default",
-        });
-        writeln!(log, "{}", json!({"timestamp": "2026-11-02T10:00:00Z", "level": "INFO", "fields": fields}))
-            .unwrap();
+        let decision = DecisionRecord {
+            action: if strong { "large" } else { "small" }.into(),
+            propensity,
+            reason: reason.into(),
+            scored_by: if i % 8 == 0 { "deep" } else { "fast" }.into(),
+            ..decision_at(1_700_000_000_000_000 + i as i64 * 1_000_000, p)
+        };
         let weak_is_right = (i as f64 * 0.754_877_666_25).fract() >= p;
-        writeln!(
-            outcomes,
-            "{}",
-            json!({"decision_id": format!("d-{i}"), "score": u8::from(strong || weak_is_right)})
-        )
-        .unwrap();
+        let up = strong || weak_is_right;
+        batch.outcomes.push(report(&decision, "app", Outcome::Thumbs { up }));
+        batch.decisions.push(decision);
     }
-    for (id, more) in [
-        ("own", json!({"threshold_source": "request"})),
-        ("other", json!({"rungs": 3})),
-        ("silent", json!({})),
-    ] {
-        let mut fields = json!({
-            "message": "decided", "decision_id": id, "model": "small", "propensity": 0.8, "reason": "below_threshold",
-            "rungs": 2, "win_probability": 0.1, "threshold_source": "operating_point:default",
-        });
-        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        writeln!(log, "{}", json!({"timestamp": "2026-11-02T10:00:00Z", "fields": fields})).unwrap();
-    }
-    let old = json!({"message": "decided", "model": "small", "win_probability": 0.1});
-    writeln!(log, "{}", json!({"timestamp": "2026-11-02T10:00:00Z", "fields": old})).unwrap();
-    outcomes.push_str("{\"decision_id\": \"unheard-of\", \"score\": 1}\n");
-    fs::write(folder.join("rung.log"), log).unwrap();
-    fs::write(folder.join("outcomes.jsonl"), outcomes).unwrap();
+    let plain = || decision_at(1_700_000_000_000_000, 0.1);
+    let own = DecisionRecord { threshold_source: "request".into(), ..plain() };
+    let other =
+        DecisionRecord { action_set: vec!["small".into(), "middle".into(), "large".into()], ..plain() };
+    let failed_over = plain();
+    batch.outcomes.push(usage(&failed_over, "large"));
+    batch.outcomes.push(report(&failed_over, "app", Outcome::Thumbs { up: true }));
+    batch.decisions.extend([own, other, plain(), failed_over]);
+    append(folder, batch);
 }
 
 #[test]
@@ -76,7 +75,7 @@ fn thresholds_are_judged_where_the_log_explored() {
     assert!(
         said.contains(
             "4000 decisions with an outcome; left out: 1 without, 1 at thresholds of their callers, 1 of other ladders, \
-             1 without a propensity; 1 outcomes of none of these"
+             1 that another model answered"
         ),
         "{said}"
     );
@@ -90,27 +89,20 @@ fn thresholds_are_judged_where_the_log_explored() {
 }
 
 #[test]
-fn bad_lines_are_named() {
+fn what_cannot_be_told_is_said() {
     let folder = tempfile::tempdir().unwrap();
-    let outcomes = |text: &str| {
-        write(folder.path(), 60);
-        fs::write(folder.path().join("outcomes.jsonl"), text).unwrap();
-        what_if(folder.path(), &["0.5"])
-    };
-    for (text, expected) in [
-        ("\n{\"decision_id\": \"d-1\"}\n", "outcomes.jsonl: line 2: missing field `score`"),
-        ("{\"decision_id\": \"d-1\", \"score\": 1.5}\n", "line 1: score: 1.5 is not in [0, 1]"),
-        (
-            "{\"decision_id\": \"d-1\", \"score\": 1}\n{\"decision_id\": \"d-1\", \"score\": 0}\n",
-            "line 2: 0.0 for decision d-1, but 1.0 before",
-        ),
-        ("", "no decision between large and small has an outcome"),
-    ] {
-        let (judged, said) = outcomes(text);
-        assert!(!judged && said.contains(expected), "{said}");
-    }
-    let (judged, said) = outcomes("{\"decision_id\": \"d-1\", \"score\": 1}\n");
-    assert!(judged && said.contains("1 rows of full weight, at least 50 are needed"), "{said}");
-    let (judged, said) = what_if(folder.path(), &["1.5"]);
+    let (judged, said) = what_if(folder.path(), &["0.5"]);
+    assert!(!judged && said.contains("--decision-log sqlite:") && said.contains("unable to open"), "{said}");
+    append(
+        folder.path(),
+        Batch { decisions: vec![decision_at(1_700_000_000_000_000, 0.2)], outcomes: vec![] },
+    );
+    let (judged, said) = what_if(folder.path(), &["0.5"]);
+    assert!(!judged && said.contains("no decision between large and small has an outcome"), "{said}");
+    let few = tempfile::tempdir().unwrap();
+    write(few.path(), 40);
+    let (judged, said) = what_if(few.path(), &["0.5"]);
+    assert!(judged && said.contains("rows of full weight, at least 50 are needed"), "{said}");
+    let (judged, said) = what_if(few.path(), &["1.5"]);
     assert!(!judged && said.contains("1.5"), "{said}");
 }

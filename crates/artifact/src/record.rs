@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use calibration::{
-    BetaCalibration, Bounds, CalibrationError, Calibrator, Knot, Map, PiecewiseLinear, PlattScaling,
-    TemperatureScaling, VennAbers,
+    Adjustment, BetaCalibration, Bounds, CalibrationError, Calibrator, Knot, Map, PiecewiseLinear,
+    PlattScaling, TemperatureScaling, VennAbers,
 };
 use classifier::NetworkConfig;
 use features::FeatureConfig;
@@ -108,6 +108,9 @@ pub(crate) struct PairCalibratorRecord {
     pub(crate) pair: PairRecord,
     pub(crate) map: MapRecord,
     pub(crate) venn_abers: StepsRecord,
+    /// Slope and intercept on the calibrated logit, where outcomes since the fit have moved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) adjustment: Option<[f64; 2]>,
     /// Corrections on the logit by slice.
     pub(crate) slices: BTreeMap<String, f64>,
     /// Cross-validated log loss of each method that was tried.
@@ -189,7 +192,11 @@ impl StepsRecord {
 impl PairCalibratorRecord {
     /// The calibrator without its pair, which has errors of its own.
     pub(crate) fn calibrator(&self) -> Result<Calibrator, CalibrationError> {
-        Ok(Calibrator::new(self.map.clone().map()?, self.venn_abers.steps()?))
+        let fitted = Calibrator::new(self.map.clone().map()?, self.venn_abers.steps()?);
+        match self.adjustment {
+            None => Ok(fitted),
+            Some([slope, intercept]) => fitted.adjusted(Adjustment::new(slope, intercept)?),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use calibration::{Calibrator, SliceOffsets};
+use calibration::{Adjustment, Calibrator, SliceOffsets};
 use classifier::{Classifier, GeneralAxis, for_each_network_tensor};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -97,6 +97,11 @@ pub struct DeepDraft<'a> {
     pub choices: BTreeMap<String, Vec<TierChoice>>,
 }
 
+/// What is written of an adjustment: nothing where there is none.
+fn adjustment(of: Adjustment) -> Option<[f64; 2]> {
+    (of != Adjustment::NONE).then(|| [of.slope(), of.intercept()])
+}
+
 impl Draft<'_> {
     /// Writes the artifact to `folder`, replacing what was there only when everything is on disk.
     ///
@@ -165,6 +170,7 @@ impl Draft<'_> {
             pair: (&c.pair).into(),
             map: c.calibrator.map().into(),
             venn_abers: c.calibrator.venn_abers().into(),
+            adjustment: adjustment(c.calibrator.adjustment()),
             slices: c.slices.iter().map(|(slice, offset)| (slice.to_owned(), offset)).collect(),
             log_losses: c.log_losses.clone(),
             rows: c.rows,

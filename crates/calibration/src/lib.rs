@@ -3,6 +3,7 @@
 //! which rows may be used for fitting (never those the classifier was trained on) is the caller's
 //! business, and how good a map is belongs to `evaluation`.
 
+mod adjustment;
 mod band;
 mod beta;
 mod error;
@@ -16,6 +17,7 @@ mod slices;
 mod temperature;
 mod venn_abers;
 
+pub use adjustment::{Adjustment, Observed, Prequential, Window, prequential};
 pub use band::Band;
 pub use beta::BetaCalibration;
 pub use error::CalibrationError;

@@ -4,7 +4,8 @@
 use crate::numeric::{logit, sigmoid};
 use crate::sample::Sample;
 use crate::{
-    BetaCalibration, Bounds, CalibrationError, PiecewiseLinear, PlattScaling, TemperatureScaling, VennAbers,
+    Adjustment, BetaCalibration, Bounds, CalibrationError, PiecewiseLinear, PlattScaling, TemperatureScaling,
+    VennAbers,
 };
 use types::{ProbabilityInterval, Score, WinProbability};
 
@@ -84,11 +85,12 @@ pub enum Map {
     VennAbers,
 }
 
-/// A map for the point and Venn-Abers for the interval.
+/// A map for the point and Venn-Abers for the interval, both moved by what was seen since.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibrator {
     map: Map,
     venn_abers: VennAbers,
+    adjustment: Adjustment,
 }
 
 /// A calibrator and what is to be known about its fit.
@@ -114,7 +116,20 @@ pub struct Calibrated {
 impl Calibrator {
     /// A calibrator of known parts.
     pub fn new(map: Map, venn_abers: VennAbers) -> Self {
-        Self { map, venn_abers }
+        Self { map, venn_abers, adjustment: Adjustment::NONE }
+    }
+
+    /// The same, moved by a further adjustment.
+    ///
+    /// # Errors
+    /// When the adjustments have no common one, see [`Adjustment::after`].
+    pub fn adjusted(self, adjustment: Adjustment) -> Result<Self, CalibrationError> {
+        Ok(Self { adjustment: adjustment.after(self.adjustment)?, ..self })
+    }
+
+    /// How it was moved since it was fitted.
+    pub fn adjustment(&self) -> Adjustment {
+        self.adjustment
     }
 
     /// Fits a method, and Venn-Abers for the interval, to the same rows.
@@ -140,7 +155,7 @@ impl Calibrator {
             Method::CentredIsotonic => Map::CentredIsotonic(PiecewiseLinear::centred(sample)),
             Method::VennAbers => Map::VennAbers,
         };
-        Ok(Fit { calibrator: Self { map, venn_abers }, inverted })
+        Ok(Fit { calibrator: Self::new(map, venn_abers), inverted })
     }
 
     /// The map of the point.
@@ -166,7 +181,7 @@ impl Calibrator {
     }
 
     /// The calibrated probability of a score and the interval around it, both moved by `offset` on the
-    /// logit scale (see [`crate::SliceOffsets`]; 0: not moved).
+    /// logit scale (see [`crate::SliceOffsets`]; 0: not moved), then adjusted.
     pub fn apply(&self, score: Score, offset: f64) -> Calibrated {
         let z = score.logit();
         let bounds = self.venn_abers.bounds(z);
@@ -179,7 +194,7 @@ impl Calibrator {
         };
         let moved = |p: f64| {
             let p = if offset == 0.0 { p } else { sigmoid(logit(p) + offset) };
-            WinProbability::saturating(p)
+            WinProbability::saturating(self.adjustment.moved(p))
         };
         let Bounds { lower, upper } = bounds;
         let (lower, upper) = (moved(lower.min(point)), moved(upper.max(point)));

@@ -9,6 +9,7 @@ mod reader;
 mod record;
 mod spool;
 mod store;
+mod watching;
 mod writer;
 
 pub use fingerprint::{FingerprintKey, KeyError};
@@ -24,4 +25,5 @@ pub use store::{
     Appended, Batch, Cursor, Page, Removed, Reported, Retention, Store, StoreError, open, open_existing,
     redacted,
 };
+pub use watching::see;
 pub use writer::{Counts, DecisionLog, Filed, LogOptions, Overflow, Redact, Refusal};

@@ -76,6 +76,27 @@ pub fn certify(
 }
 
 impl Certificate {
+    /// Tests one threshold, known beforehand, on rows: it passes where the p-value is at most delta. `None`: no row
+    /// counts.
+    ///
+    /// # Errors
+    /// As [`certify`].
+    pub fn test(
+        &self,
+        threshold: Threshold,
+        probabilities: &[WinProbability],
+        losses: &[f64],
+    ) -> Result<Option<Certified>, SelectError> {
+        self.check()?;
+        let rows = self.rows(probabilities, losses)?;
+        let kept = || rows.iter().filter(|row| row.0 < threshold.get());
+        let tested = if self.risk == Risk::WrongGivenCheap { kept().count() } else { rows.len() };
+        if tested == 0 {
+            return Ok(None);
+        }
+        self.certified(threshold, tested, kept().map(|row| row.1).sum()).map(Some)
+    }
+
     fn check(&self) -> Result<(), SelectError> {
         for (field, value) in [("alpha", self.alpha), ("delta", self.delta)] {
             if !(value > 0.0 && value < 1.0) {

@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use decision_log::{DecisionLog, DecisionRecord, Event, Follower, Rollout, Store, StoreError, labels, open};
-use monitoring::{DecisionSeen, LabelSeen, Monitor, Raised, Status, Watch, WatchOptions};
+use decision_log::{DecisionLog, DecisionRecord, Event, Follower, Store, StoreError, open, see};
+use monitoring::{Monitor, Raised, Status, Watch, WatchOptions};
 use outbound::{JsonPost, Patience};
 use router::ArtifactInfo;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
-use types::{TierReason, WinProbability};
 
 use crate::config::MonitoringConfig;
 use crate::rollout::Rollouts;
@@ -188,10 +187,16 @@ impl Watcher {
             None => kept.insert(self.begin(store).await?),
         };
         let targets = self.targets();
+        let target = |decision: &DecisionRecord, pair: &str| {
+            targets.get(&(decision.threshold_source.clone(), pair.to_owned())).copied()
+        };
         loop {
             let mut raised = Vec::new();
             let Kept { watch, follower, .. } = kept;
-            let mut see = |event: Event<'_>| see(watch, &event, &targets, &mut raised);
+            let mut see = |event: Event<'_>| match see(watch, &event, &target) {
+                Ok(found) => raised.extend(found),
+                Err(error) => tracing::error!(%error, "a window cannot be compared"),
+            };
             let more = follower.advance(store, self.horizon, &mut see).await?;
             if !raised.is_empty() {
                 for alarm in &raised {
@@ -292,58 +297,4 @@ async fn keep(store: &dyn Store, kept: &Kept) -> Result<(), StoreError> {
             Ok(())
         }
     }
-}
-
-/// Gives an event of the log to the watch.
-fn see(watch: &mut Watch, event: &Event<'_>, targets: &Targets, raised: &mut Vec<Raised>) {
-    match event {
-        // A shadow serves nobody; what it says is compared by the rollout.
-        Event::Decision(decision) if decision.rollout == Rollout::Shadow => {}
-        Event::Decision(decision) => {
-            let Some((pair, win_probability)) = watched(decision) else { return };
-            let seen = DecisionSeen {
-                time_us: decision.time_us,
-                pair: &pair,
-                slices: &decision.slices,
-                high_stakes: decision.high_stakes,
-                win_probability,
-                strong: decision.action_set.last() == Some(&decision.policy_action),
-                target: targets.get(&(decision.threshold_source.clone(), pair.clone())).copied(),
-                fallback: TierReason::parse(&decision.scored_by_reason).is_some_and(TierReason::is_fallback),
-                tokens: f64::from(decision.features.tokens),
-                script: &decision.features.script,
-                decision_time_us: decision.decision_time_us,
-            };
-            match watch.decision(&seen) {
-                Ok(found) => raised.extend(found),
-                Err(error) => tracing::error!(%error, "a window cannot be compared"),
-            }
-        }
-        Event::Outcome { decision, before, outcome } => {
-            let known = labels(decision, before);
-            let mut all = before.to_vec();
-            all.push((*outcome).clone());
-            // One label for a decision and a rung: the first.
-            for label in labels(decision, &all) {
-                if known.iter().any(|before| before.weak == label.weak) {
-                    continue;
-                }
-                let Ok(win_probability) = WinProbability::new(label.win_probability) else { continue };
-                raised.extend(watch.label(&LabelSeen {
-                    time_us: decision.time_us,
-                    pair: &format!("{}/{}", label.strong, label.weak),
-                    slices: &decision.slices,
-                    high_stakes: decision.high_stakes,
-                    win_probability,
-                    strong_better: label.strong_better,
-                }));
-            }
-        }
-    }
-}
-
-/// The pair that a decision is counted for, its top over its cheapest rung, and what was said of it.
-fn watched(decision: &DecisionRecord) -> Option<(String, WinProbability)> {
-    let (top, rung) = (decision.action_set.last()?, decision.evidence.first()?);
-    Some((format!("{top}/{}", rung.model), WinProbability::new(rung.win_probability).ok()?))
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::advice::{Advice, Strategy, advise};
-use crate::decision_log::Traffic;
+use crate::decision_log::{LogArgs, Traffic};
 use crate::prices::Prices;
 use crate::workload::{Predictive, Quality, Workload};
 
@@ -24,9 +24,9 @@ pub struct AdviseArgs {
     /// The workload: traffic, quality, strategies. See workload.toml.
     #[arg(long, value_name = "FILE", group = "source")]
     workload: Option<PathBuf>,
-    /// The server's log of decisions, written with log_format = "json".
-    #[arg(long, value_name = "FILE", group = "source")]
-    decision_log: Option<PathBuf>,
+    /// The log of decisions: sqlite:PATH, postgres://HOST/DATABASE, or a folder of `training export`.
+    #[arg(long, value_name = "LOG", group = "source")]
+    decision_log: Option<String>,
     /// The dearer model of the log, where there is no workload.
     #[arg(long, value_name = "MODEL", conflicts_with = "workload", requires = "weak")]
     strong: Option<String>,
@@ -48,12 +48,13 @@ impl AdviseArgs {
         let described = self.workload.as_deref().map(Workload::read).transpose()?;
         let workload = match &self.decision_log {
             None => described.context("give --workload or --decision-log")?,
-            Some(file) => {
+            Some(log) => {
                 let models = described.as_ref().map(|w| (w.strong.clone(), w.weak.clone()));
                 let models = models.or_else(|| self.strong.clone().zip(self.weak.clone()));
                 let (strong, weak) =
                     models.context("which models? give --strong MODEL --weak MODEL, or --workload")?;
-                let traffic = Traffic::read(file, &strong, &weak)?;
+                let log = LogArgs { decision_log: log.clone(), horizon_days: 0 };
+                let traffic = Traffic::read(&log, &strong, &weak)?;
                 tell(&traffic, say);
                 with_traffic(described, &traffic, strong, weak)
             }
@@ -70,11 +71,10 @@ impl AdviseArgs {
 
 fn tell(traffic: &Traffic, say: &mut dyn FnMut(&str)) {
     say(&format!(
-        "log: {} decisions over {:.2} days ({} other lines), {:.3} of them strong; strong's answer is expected to be \
+        "log: {} decisions over {:.2} days, {:.3} of them strong; strong's answer is expected to be \
          better on {:.3}, and to have been better on {:.3} kept on weak (as right as the calibration)",
         traffic.decisions,
         traffic.days,
-        traffic.other_lines,
         traffic.strong_call_rate,
         traffic.win_rate,
         traffic.cheap_and_wrong_rate

@@ -6,13 +6,17 @@ pub mod calibrate;
 pub mod cross_validate;
 pub mod distil;
 pub mod evaluate;
+pub mod export;
 pub mod fetch_encoder;
 pub mod fine_tune;
 pub mod fit;
 pub mod import;
+pub mod judge;
 pub mod monitor;
 mod progress;
+pub mod recalibrate;
 pub mod reproduce;
+pub mod retrain;
 pub mod threshold;
 pub mod what_if;
 

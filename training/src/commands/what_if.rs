@@ -1,29 +1,21 @@
 //! `training what-if`: what other thresholds would have given.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use clap::Args;
 use evaluation::{Estimate, LEAST_EFFECTIVE_ROWS};
-use serde::Deserialize;
 use types::{Threshold, WinProbability};
 
-use crate::decision_log::{Entry, entries, reports};
+use crate::decision_log::{LogArgs, is_between};
 use crate::what_if::{Counterfactuals, Served, WhatIf};
 
-/// Say what other thresholds would have given, from the server's log of decisions and what came of them.
+/// Say what other thresholds would have given, from the log of decisions and what came of them.
 ///
 /// The server must have explored (--explore-dearer, --explore-cheaper): what was never served has no outcome. Estimates
 /// weigh each outcome by the propensity it was served with; below 50 rows of full weight there is none.
 #[derive(Debug, Clone, Args)]
 pub struct WhatIfArgs {
-    /// The server's log of decisions, written with log_format = "json".
-    #[arg(long, value_name = "FILE")]
-    decision_log: PathBuf,
-    /// What came of them, a JSON object a line: {"decision_id": "…", "score": 0 to 1}, of the answer that was served.
-    #[arg(long, value_name = "FILE")]
-    outcomes: PathBuf,
+    #[command(flatten)]
+    log: LogArgs,
     /// The dearer model.
     #[arg(long, value_name = "MODEL")]
     strong: String,
@@ -38,34 +30,14 @@ pub struct WhatIfArgs {
     seed: u64,
 }
 
-/// A line of the file of outcomes.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Outcome {
-    decision_id: String,
-    score: f64,
-}
-
-impl Outcome {
-    fn checked(self) -> Result<(String, f64), String> {
-        let (id, score) = (self.decision_id, self.score);
-        if (0.0..=1.0).contains(&score) {
-            Ok((id, score))
-        } else {
-            Err(format!("score: {score} is not in [0, 1]"))
-        }
-    }
-}
-
 /// Decisions that do not count, by reason, and what else is to be said of those that do.
 #[derive(Debug, Default)]
 struct LeftOut {
     other_models: usize,
     own_threshold: usize,
-    older_server: usize,
+    /// Decisions that another model answered in the end.
+    failed_over: usize,
     no_outcome: usize,
-    /// Outcomes of no decision that counts.
-    outcomes: usize,
     /// Decisions that count and were scored by the deep tier.
     deep: usize,
 }
@@ -77,12 +49,11 @@ impl WhatIfArgs {
     /// When a file is refused, a threshold is none, or no decision has an outcome.
     pub fn run(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
         let thresholds = self.threshold.iter().map(|t| Threshold::new(*t)).collect::<Result<Vec<_>, _>>()?;
-        let (rows, left_out) = self.join(reports(&self.outcomes, Outcome::checked)?)?;
-        let LeftOut { other_models, own_threshold, older_server, no_outcome, outcomes, deep } = left_out;
+        let (rows, left_out) = self.join()?;
+        let LeftOut { other_models, own_threshold, failed_over, no_outcome, deep } = left_out;
         say(&format!(
             "{} decisions with an outcome; left out: {no_outcome} without, {own_threshold} at thresholds of their \
-             callers, {other_models} of other ladders, {older_server} without a propensity; {outcomes} outcomes of none \
-             of these",
+             callers, {other_models} of other ladders, {failed_over} that another model answered",
             rows.len()
         ));
         if deep > 0 {
@@ -111,35 +82,30 @@ impl WhatIfArgs {
     }
 
     /// Decisions between the two models with what came of them, and why others do not count.
-    fn join(&self, mut outcomes: HashMap<String, f64>) -> Result<(Vec<Served>, LeftOut)> {
+    fn join(&self) -> Result<(Vec<Served>, LeftOut)> {
         let (mut rows, mut left_out) = (Vec::new(), LeftOut::default());
-        for entry in entries(&self.decision_log)? {
-            let Entry::Decision(_, decided) = entry? else { continue };
-            let strong = decided.model == self.strong;
-            let Some(served) = decided.served else {
-                left_out.older_server += 1;
-                continue;
-            };
-            if served.rungs != 2 || !(strong || decided.model == self.weak) {
+        self.log.read(&mut |joined| {
+            let decision = &joined.decision;
+            let known = WinProbability::new(decision.win_probability).ok();
+            if !is_between(&joined, &self.strong, &self.weak) {
                 left_out.other_models += 1;
-            } else if decided.threshold_source == "request" {
+            } else if decision.threshold_source == "request" {
                 left_out.own_threshold += 1;
-            } else if let Some(score) = outcomes.remove(&decided.decision_id) {
-                let win_probability = WinProbability::new(decided.win_probability)?;
-                left_out.deep += usize::from(decided.scored_by == "deep");
-                let high_stakes = served.reason == "high_stakes";
+            } else if joined.answered_by() != decision.action {
+                left_out.failed_over += 1;
+            } else if let (Some(score), Some(win_probability)) = (joined.acceptable(), known) {
+                left_out.deep += usize::from(decision.scored_by == "deep");
                 rows.push(Served {
                     win_probability,
-                    strong,
-                    propensity: served.propensity,
-                    high_stakes,
+                    strong: decision.action == self.strong,
+                    propensity: decision.propensity,
+                    high_stakes: decision.high_stakes,
                     score,
                 });
             } else {
                 left_out.no_outcome += 1;
             }
-        }
-        left_out.outcomes = outcomes.len();
+        })?;
         Ok((rows, left_out))
     }
 }

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("monitoring", Some(&["types", "calibration", "evaluation"])),
     ("corpus", Some(&["types", "features"])),
     ("artifact", Some(&["types", "features", "classifier", "encoder", "calibration"])),
-    ("decision-log", Some(&["types"])),
+    ("decision-log", Some(&["types", "monitoring"])),
     ("outbound", Some(&[])),
     ("router", Some(&["types", "features", "classifier", "encoder", "calibration", "artifact", "policy"])),
     ("api", Some(&[])),

@@ -204,3 +204,14 @@ pub fn report(of: &DecisionRecord, source: &str, outcome: Outcome) -> OutcomeRec
     let (decision_id, time_us) = (of.decision_id, of.time_us + 1_000_000);
     OutcomeRecord { version: RECORD_VERSION, decision_id, source: source.into(), time_us, outcome }
 }
+
+/// The URL of the log of a folder.
+pub fn url(folder: &std::path::Path) -> String {
+    format!("sqlite:{}/log.db", folder.display())
+}
+
+/// Writes a batch into the log of a folder.
+pub fn append(folder: &std::path::Path, batch: decision_log::Batch) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { decision_log::open(&url(folder)).await.unwrap().append(&batch).await.unwrap() });
+}
