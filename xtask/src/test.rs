@@ -12,6 +12,9 @@ pub(crate) struct Args {
     /// Leave out training and encoding on wgpu (Vulkan; Mesa's software driver will do).
     #[arg(long)]
     no_gpu: bool,
+    /// Leave out the decision log on PostgreSQL.
+    #[arg(long)]
+    no_postgres: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -23,6 +26,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     step(&["bash", "scripts/encoder-deps"])?;
     let mut tests = command(&["cargo", "test", "--release", "--workspace"]);
+    if args.no_postgres {
+        left_out.push("the decision log on PostgreSQL (--no-postgres)");
+        tests.env("RUNG_NO_POSTGRES", "1");
+    } else {
+        step(&["bash", "scripts/postgres-deps"])?;
+        tests.env("RUNG_REQUIRE_POSTGRES", "1");
+    }
     if args.no_clients {
         // What an earlier run installed is still there; the test must not find it.
         tests.env("RUNG_NO_CLIENTS", "1");

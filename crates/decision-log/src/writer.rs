@@ -17,9 +17,6 @@ use crate::record::{DecisionRecord, OutcomeRecord};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{Appended, Batch, Reported, Retention, Store, StoreError, open};
 
-/// How long the store may take for a batch before it counts as away.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Pause before a store that was away is asked again: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -51,6 +48,8 @@ pub struct LogOptions {
     pub batch: usize,
     /// How long a record waits for others.
     pub flush_interval: Duration,
+    /// How long the store may take for a batch before it counts as away.
+    pub patience: Duration,
     /// What happens while the queue is full.
     pub overflow: Overflow,
     /// How long what is kept.
@@ -91,6 +90,7 @@ impl LogOptions {
             queue: 16_384,
             batch: 1_024,
             flush_interval: Duration::from_millis(50),
+            patience: Duration::from_secs(10),
             overflow: Overflow::Drop,
             retention: Retention { records: None, prompts: None },
             redact: None,
@@ -465,12 +465,11 @@ impl Writer {
 
     async fn append(&mut self, batch: &Batch) -> Result<Appended, StoreError> {
         let Some(store) = &self.store else { return Ok(Appended::default()) };
-        let appended = match tokio::time::timeout(PATIENCE, store.append(batch)).await {
-            Ok(appended) => appended?,
-            Err(_) => {
-                return Err(StoreError::Slow { store: crate::redacted(&self.options.url), waited: PATIENCE });
-            }
+        let waited = self.options.patience;
+        let Ok(appended) = tokio::time::timeout(waited, store.append(batch)).await else {
+            return Err(StoreError::Slow { store: crate::redacted(&self.options.url), waited });
         };
+        let appended = appended?;
         self.is_back();
         add(&self.counters.stored, batch.len());
         Ok(appended)

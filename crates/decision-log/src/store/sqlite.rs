@@ -10,7 +10,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite as Dialect, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row, Sqlite as Dialect, SqliteConnection};
 use uuid::Uuid;
 
 use super::rows::{self, UNKNOWN, classified, decision_rows, outcome_rows};
@@ -77,6 +77,40 @@ impl Sqlite {
         Ok((Cursor { transaction: 0, row: place }, rows::outcome(&record, place, &self.name)?))
     }
 
+    async fn append_on(
+        &self,
+        connection: &mut SqliteConnection,
+        batch: &Batch,
+    ) -> Result<Appended, StoreError> {
+        let failed = |e| self.failed(e);
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut appended = Appended::default();
+        let decisions = decision_rows(batch, &self.name)?;
+        for rows in decisions.chunks(ROWS) {
+            let mut insert =
+                QueryBuilder::<Dialect>::new("INSERT INTO decisions (decision_id, day, record) ");
+            insert.push_values(rows, |mut values, row| {
+                values.push_bind(row.id).push_bind(row.day).push_bind(&row.record);
+            });
+            insert.push(" ON CONFLICT DO NOTHING");
+            let done = insert.build().execute(&mut *transaction).await.map_err(failed)?;
+            appended.decisions += done.rows_affected();
+        }
+        let prompts: Vec<_> = decisions.iter().filter_map(|row| Some((row, row.prompt.as_ref()?))).collect();
+        for rows in prompts.chunks(ROWS) {
+            let mut insert = QueryBuilder::<Dialect>::new("INSERT INTO prompts (decision_id, day, prompt) ");
+            insert.push_values(rows, |mut values, (row, prompt)| {
+                values.push_bind(row.id).push_bind(row.day).push_bind(*prompt);
+            });
+            insert.push(" ON CONFLICT DO NOTHING");
+            insert.build().execute(&mut *transaction).await.map_err(failed)?;
+        }
+        let stands = self.append_outcomes(&mut transaction, batch).await?;
+        transaction.commit().await.map_err(failed)?;
+        appended.outcomes = classified(batch, &stands);
+        Ok(appended)
+    }
+
     async fn append_outcomes(
         &self,
         connection: &mut SqliteConnection,
@@ -116,33 +150,13 @@ fn hex_ids(ids: &[Uuid]) -> String {
 #[async_trait]
 impl Store for Sqlite {
     async fn append(&self, batch: &Batch) -> Result<Appended, StoreError> {
-        let failed = |e| self.failed(e);
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let mut appended = Appended::default();
-        let decisions = decision_rows(batch, &self.name)?;
-        for rows in decisions.chunks(ROWS) {
-            let mut insert =
-                QueryBuilder::<Dialect>::new("INSERT INTO decisions (decision_id, day, record) ");
-            insert.push_values(rows, |mut values, row| {
-                values.push_bind(row.id).push_bind(row.day).push_bind(&row.record);
-            });
-            insert.push(" ON CONFLICT DO NOTHING");
-            let done = insert.build().execute(&mut *transaction).await.map_err(failed)?;
-            appended.decisions += done.rows_affected();
+        let mut connection = self.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let appended = self.append_on(&mut connection, batch).await;
+        if appended.is_err() {
+            // SQLite rolls back by itself where the disk is full, and the connection does not know.
+            connection.close_on_drop();
         }
-        let prompts: Vec<_> = decisions.iter().filter_map(|row| Some((row, row.prompt.as_ref()?))).collect();
-        for rows in prompts.chunks(ROWS) {
-            let mut insert = QueryBuilder::<Dialect>::new("INSERT INTO prompts (decision_id, day, prompt) ");
-            insert.push_values(rows, |mut values, (row, prompt)| {
-                values.push_bind(row.id).push_bind(row.day).push_bind(*prompt);
-            });
-            insert.push(" ON CONFLICT DO NOTHING");
-            insert.build().execute(&mut *transaction).await.map_err(failed)?;
-        }
-        let stands = self.append_outcomes(&mut transaction, batch).await?;
-        transaction.commit().await.map_err(failed)?;
-        appended.outcomes = classified(batch, &stands);
-        Ok(appended)
+        appended
     }
 
     async fn decisions_after(&self, after: Cursor, limit: usize) -> Result<Page<DecisionRecord>, StoreError> {

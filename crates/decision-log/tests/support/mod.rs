@@ -21,6 +21,10 @@ pub struct Postgres {
 impl Postgres {
     /// Starts one, or says why not; an error where `RUNG_REQUIRE_POSTGRES` is set.
     pub fn start() -> Option<Self> {
+        if std::env::var_os("RUNG_NO_POSTGRES").is_some() {
+            eprintln!("left out: RUNG_NO_POSTGRES is set");
+            return None;
+        }
         let Some(programs) = programs() else {
             assert!(
                 std::env::var_os("RUNG_REQUIRE_POSTGRES").is_none(),
@@ -99,6 +103,17 @@ impl Postgres {
             let quit = Command::new("kill").arg("-QUIT").arg(running.id().to_string()).status().unwrap();
             assert!(quit.success());
             running.wait().unwrap();
+        }
+    }
+
+    /// Stops all its processes, or lets them go on.
+    pub fn signal(&self, signal: &str) {
+        let Some(running) = &self.running else { return };
+        let id = running.id().to_string();
+        let children = Command::new("pgrep").args(["-P", &id]).output().unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        for id in std::iter::once(id.as_str()).chain(children.lines()) {
+            assert!(Command::new("kill").arg(format!("-{signal}")).arg(id).status().unwrap().success());
         }
     }
 
