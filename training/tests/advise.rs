@@ -150,7 +150,7 @@ fn decided(hour: i64, model: &str, p: f64) -> DecisionRecord {
 fn a_log_of_the_server_is_enough() {
     let advised = |decisions: Vec<DecisionRecord>| {
         let folder = tempfile::tempdir().unwrap();
-        append(folder.path(), Batch { decisions, outcomes: vec![] });
+        append(folder.path(), &Batch { decisions, outcomes: vec![] });
         let log = url(folder.path());
         let models = ["--strong", "starter-large", "--weak", "starter-small"];
         training(&[&["advise", "--prices", PRICES, "--decision-log", &log][..], &models].concat())

@@ -59,7 +59,7 @@ fn log(folder: &Path, artifact: &str, n: usize, shift: f64, prompts: bool) -> Ve
         batch.decisions.push(decision);
     }
     let decisions = batch.decisions.clone();
-    append(folder, batch);
+    append(folder, &batch);
     decisions
 }
 
@@ -226,7 +226,7 @@ fn a_judge_is_asked_in_both_orders_within_its_budget() {
         answers += &format!("{line}\n");
         batch.decisions.push(decision);
     }
-    append(folder.path(), batch);
+    append(folder.path(), &batch);
     let file = folder.path().join("answers.jsonl");
     std::fs::write(&file, &answers).unwrap();
     let (endpoint, asked) = endpoint();
@@ -272,7 +272,7 @@ fn a_judge_is_asked_in_both_orders_within_its_budget() {
         read(&url(folder.path()), std::time::Duration::MAX, &mut |j: Joined| all.push(j.decision)).unwrap();
         all
     };
-    append(fresh.path(), Batch { decisions, outcomes: vec![] });
+    append(fresh.path(), &Batch { decisions, outcomes: vec![] });
     let (log, file) = (url(fresh.path()), file.display().to_string());
     let args = ["judge", "--decision-log", &log, "--answers", &file, "--strong", "large", "--weak", "small"];
     let (done, said) = training(&[&args[..], &["--endpoint", &endpoint, "--judge", "j"]].concat());
@@ -286,7 +286,7 @@ fn a_log_goes_to_a_warehouse_and_back() {
     let decisions: Vec<DecisionRecord> =
         (0..200).map(|i| decision_at(1_700_000_000_000_000 + i * 1_000_000_000, 0.3)).collect();
     let outcomes = decisions.iter().map(|d| report(d, "app", Outcome::Thumbs { up: true })).collect();
-    append(folder.path(), Batch { decisions, outcomes });
+    append(folder.path(), &Batch { decisions, outcomes });
     let out = folder.path().join("warehouse").display().to_string();
     let (done, said) = training(&["export", "--decision-log", &url(folder.path()), "-o", &out]);
     assert!(done && said.contains("200 decisions and 200 outcomes in 8 files"), "{said}");

@@ -38,7 +38,7 @@ fn log(shift: f64, squeeze: f64) -> tempfile::TempDir {
         batch.decisions.push(decision);
     }
     let folder = tempfile::tempdir().unwrap();
-    append(folder.path(), batch);
+    append(folder.path(), &batch);
     folder
 }
 
@@ -79,7 +79,7 @@ fn what_cannot_be_watched_is_refused() {
     let (told, said) = monitor(quiet.path(), &["--reference", "5990"]);
     assert!(told && said.contains("0 windows compared"), "{said}");
     let empty = tempfile::tempdir().unwrap();
-    append(empty.path(), Batch::default());
+    append(empty.path(), &Batch::default());
     let (told, said) = monitor(empty.path(), &[]);
     assert!(!told && said.contains("the log holds no decision"), "{said}");
 }

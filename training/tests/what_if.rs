@@ -63,7 +63,7 @@ fn write(folder: &Path, decisions: usize) {
     batch.outcomes.push(usage(&failed_over, "large"));
     batch.outcomes.push(report(&failed_over, "app", Outcome::Thumbs { up: true }));
     batch.decisions.extend([own, other, plain(), failed_over]);
-    append(folder, batch);
+    append(folder, &batch);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn what_cannot_be_told_is_said() {
     assert!(!judged && said.contains("--decision-log sqlite:") && said.contains("unable to open"), "{said}");
     append(
         folder.path(),
-        Batch { decisions: vec![decision_at(1_700_000_000_000_000, 0.2)], outcomes: vec![] },
+        &Batch { decisions: vec![decision_at(1_700_000_000_000_000, 0.2)], outcomes: vec![] },
     );
     let (judged, said) = what_if(folder.path(), &["0.5"]);
     assert!(!judged && said.contains("no decision between large and small has an outcome"), "{said}");

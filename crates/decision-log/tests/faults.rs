@@ -235,7 +235,7 @@ async fn a_full_disk_is_survived() {
         log.decision(decision(0.3)).await;
         handed_over += 1;
         assert!(handed_over < 100_000);
-        if handed_over % 100 == 0 {
+        if handed_over.is_multiple_of(100) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -13,4 +13,4 @@ mod run;
 mod service;
 mod status;
 
-pub use run::{ServeError, run};
+pub use run::{ServeError, in_process, run};

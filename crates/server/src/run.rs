@@ -8,9 +8,9 @@ use api::v1::FILE_DESCRIPTOR_SET;
 use api::v1::admin_service_server::AdminServiceServer;
 use api::v1::monitor_service_server::MonitorServiceServer;
 use api::v1::outcome_service_server::OutcomeServiceServer;
-use api::v1::router_service_server::RouterServiceServer;
+use api::v1::router_service_server::{RouterService, RouterServiceServer};
 use decision_log::{DecisionLog, FingerprintKey};
-use router::{Admission, Router};
+use router::Router;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -24,7 +24,7 @@ use crate::monitors::{Monitors, MonitorsService, Stop, Watcher};
 use crate::outcomes::Outcomes;
 use crate::record::Recorder;
 use crate::rollout::{Admin, Rollouts};
-use crate::service::{Limits, Service};
+use crate::service::Service;
 
 /// Why serving ended other than by a signal.
 #[derive(Debug, Error)]
@@ -62,18 +62,11 @@ pub async fn run(
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let recorder = config.decision_log.as_ref().map(|log| recorder(log, &listener)).transpose()?;
-    let log_url = config.decision_log.as_ref().map(|log| log.options.url.clone());
-    let options = config.router_options();
-    let rollouts = Arc::new(Rollouts::new(router, options, config.sticky_label.clone(), log_url));
+    let recorder = recorder(config, listener.local_addr().ok())?;
+    let rollouts = rollouts(router, config);
     let memory = recorder.as_ref().zip(config.decision_log.as_ref());
     let memory = memory.map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts)).transpose()?;
-    let service = Service {
-        rollouts: Arc::clone(&rollouts),
-        admission: Arc::new(Admission::new(config.decision_slots, config.queue)),
-        limits: Limits { max_batch: config.max_batch },
-        recorder,
-    };
+    let service = Service::new(Arc::clone(&rollouts), config, recorder);
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {
@@ -204,15 +197,32 @@ impl Memory {
     }
 }
 
-/// Opens the decision log; this server is named after its machine and address.
-fn recorder(config: &DecisionLogConfig, listener: &TcpListener) -> Result<Recorder, ServeError> {
+/// The router's service without a listener, for programs that link it and for benches; nothing watches its log.
+///
+/// # Errors
+/// When the decision log cannot be had.
+pub fn in_process(
+    router: Arc<Router>,
+    config: &Config,
+) -> Result<impl RouterService + Clone + use<>, ServeError> {
+    Ok(Service::new(rollouts(router, config), config, recorder(config, None)?))
+}
+
+fn rollouts(router: Arc<Router>, config: &Config) -> Arc<Rollouts> {
+    let log_url = config.decision_log.as_ref().map(|log| log.options.url.clone());
+    Arc::new(Rollouts::new(router, config.router_options(), config.sticky_label.clone(), log_url))
+}
+
+/// Opens the decision log, where there is one; this server is named after its machine and address.
+fn recorder(config: &Config, address: Option<SocketAddr>) -> Result<Option<Recorder>, ServeError> {
+    let Some(config) = &config.decision_log else { return Ok(None) };
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
+    let address = address.map_or_else(|| "in process".to_owned(), |address| address.to_string());
     let log = DecisionLog::open(config.options.clone())?;
     let key = match &config.key_file {
         Some(file) => FingerprintKey::read(file)?,
         None => FingerprintKey::read_or_make(&config.options.spool.join("fingerprint.key"))?,
     };
     let replica = format!("{}/{address}", host.trim()).into();
-    Ok(Recorder { log: Arc::new(log), key, replica, prompts: config.prompts })
+    Ok(Some(Recorder { log: Arc::new(log), key, replica, prompts: config.prompts }))
 }

@@ -17,28 +17,29 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
+use crate::config::Config;
 use crate::convert::{self, Asked, Named};
 use crate::record::{Circumstances, Recorder};
 use crate::rollout::{Candidate, Rollouts, Serving};
 use crate::status::RequestError;
 
-/// What the service was told about limits and logs.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) max_batch: usize,
-}
-
 /// Answers `rung.v1.RouterService`.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
-    pub(crate) rollouts: Arc<Rollouts>,
-    pub(crate) admission: Arc<Admission>,
-    pub(crate) limits: Limits,
+    rollouts: Arc<Rollouts>,
+    admission: Arc<Admission>,
+    /// Queries of one batch at most.
+    max_batch: usize,
     /// Where decisions are logged.
-    pub(crate) recorder: Option<Recorder>,
+    recorder: Option<Recorder>,
 }
 
 impl Service {
+    pub(crate) fn new(rollouts: Arc<Rollouts>, config: &Config, recorder: Option<Recorder>) -> Self {
+        let admission = Arc::new(Admission::new(config.decision_slots, config.queue));
+        Self { rollouts, admission, max_batch: config.max_batch, recorder }
+    }
+
     async fn admitted(
         &self,
         request: v1::RouteRequest,
@@ -237,9 +238,8 @@ impl RouterService for Service {
     ) -> Result<Response<v1::RouteBatchResponse>, Status> {
         let deadline = deadline(request.metadata());
         let requests = request.into_inner().requests;
-        if requests.len() > self.limits.max_batch {
-            let expected =
-                format!("expected at most {} queries, found {}", self.limits.max_batch, requests.len());
+        if requests.len() > self.max_batch {
+            let expected = format!("expected at most {} queries, found {}", self.max_batch, requests.len());
             return Err(RequestError::invalid("requests", expected).into());
         }
         let mut permit = self.admission.admit(deadline).await.map_err(RequestError::from)?;

@@ -164,7 +164,7 @@ impl JudgeArgs {
             let both = (known.answers.remove(&self.strong), known.answers.remove(&self.weak));
             match (query, both) {
                 (Some(query), (Some(strong), Some(weak))) => {
-                    questions.push(Question { id, query, strong, weak })
+                    questions.push(Question { id, query, strong, weak });
                 }
                 _ => incomplete += 1,
             }

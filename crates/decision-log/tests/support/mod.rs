@@ -1,5 +1,12 @@
 //! A throw-away PostgreSQL on a socket of its own, and records to log.
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, reason = "shared by test binaries")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "shared by test binaries"
+)]
 
 use std::fs;
 use std::path::PathBuf;
@@ -226,7 +233,7 @@ pub fn url(folder: &std::path::Path) -> String {
 }
 
 /// Writes a batch into the log of a folder.
-pub fn append(folder: &std::path::Path, batch: decision_log::Batch) {
+pub fn append(folder: &std::path::Path, batch: &decision_log::Batch) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { decision_log::open(&url(folder)).await.unwrap().append(&batch).await.unwrap() });
+    runtime.block_on(async { decision_log::open(&url(folder)).await.unwrap().append(batch).await.unwrap() });
 }
