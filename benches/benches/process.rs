@@ -23,13 +23,17 @@ const PER_SECOND: u64 = 1_000;
 const PROMPT_TOKENS: usize = 100;
 const LONGEST_START: Duration = Duration::from_secs(30);
 
-struct Server(Child);
+struct Server {
+    child: Child,
+    /// Where its log is; gone when it is.
+    _folder: tempfile::TempDir,
+}
 
 impl Drop for Server {
     fn drop(&mut self) {
         // Both fail only when it has gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -50,7 +54,7 @@ fn main() -> Result<()> {
     let (server, client) = running.context("no start was measured")?;
     let echo = runtime.block_on(echo())?;
     let route = runtime.block_on(steady(&client, seconds))?;
-    let resident = resident_mib(server.0.id());
+    let resident = resident_mib(server.child.id());
     let echo = runtime.block_on(steady(&echo, seconds))?;
     let us = |h: &Histogram<u64>, q: f64| h.value_at_quantile(q) as f64 / 1e3;
     let report = serde_json::json!({
@@ -91,7 +95,12 @@ async fn start(binary: &Path) -> Result<(Server, Client, Duration)> {
     let begun = Instant::now();
     let mut command = Command::new(binary);
     command.args(["serve", "--listen", &address, "--artifact"]).arg(artifact());
-    let server = Server(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+    // As it is served: with its log, in a folder that goes with it.
+    let folder = tempfile::tempdir()?;
+    let log = format!("sqlite:{}/log.db", folder.path().display());
+    command.args(["--decision-log", &log, "--log-spool"]).arg(folder.path().join("spool"));
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let server = Server { child, _folder: folder };
     while begun.elapsed() < LONGEST_START {
         if let Ok(mut client) = connect(&address).await {
             let answer = client.route(request()).await?.into_inner();

@@ -269,7 +269,7 @@ async fn garbage_and_silent_callers_hurt_nobody() {
 #[tokio::test]
 async fn a_killed_server_is_a_status_not_a_hang() {
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_server"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--artifact"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--decision-log", "none", "--artifact"])
         .arg(artifact())
         .stderr(std::process::Stdio::piped())
         .kill_on_drop(true)
