@@ -174,7 +174,7 @@ enum Item {
     Outcomes(Vec<OutcomeRecord>, oneshot::Sender<Vec<Filed>>),
 }
 
-/// An open log. Dropped without [`DecisionLog::close`], its thread still writes what it was given.
+/// An open log. Dropped without [`DecisionLog::close`], its thread still writes what it was given, and nobody waits.
 #[derive(Debug)]
 pub struct DecisionLog {
     sender: mpsc::Sender<Item>,
@@ -295,6 +295,13 @@ impl DecisionLog {
             tracing::error!(queued = self.counts().queued, "the decision log was not flushed in time");
         }
         self.counts()
+    }
+}
+
+impl Drop for DecisionLog {
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
     }
 }
 

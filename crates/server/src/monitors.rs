@@ -13,7 +13,7 @@ use monitoring::{Monitor, Raised, Status, Watch, WatchOptions};
 use outbound::{JsonPost, Patience};
 use router::ArtifactInfo;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, oneshot};
 
 use crate::config::MonitoringConfig;
 use crate::rollout::Rollouts;
@@ -126,10 +126,16 @@ impl Stop {
 }
 
 impl Watcher {
-    /// Starts the thread.
-    pub(crate) fn start(self) -> std::io::Result<std::thread::JoinHandle<()>> {
+    /// Starts the thread; what is given back hears its end.
+    pub(crate) fn start(self) -> std::io::Result<oneshot::Receiver<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("monitors".to_owned()).spawn(move || runtime.block_on(self.run()))
+        let (ended, end) = oneshot::channel();
+        let work = move || {
+            runtime.block_on(self.run());
+            let _ = ended.send(());
+        };
+        std::thread::Builder::new().name("monitors".to_owned()).spawn(work)?;
+        Ok(end)
     }
 
     async fn run(self) {

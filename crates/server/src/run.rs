@@ -13,7 +13,7 @@ use decision_log::{DecisionLog, FingerprintKey};
 use router::Router;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
@@ -148,7 +148,8 @@ struct Memory {
     monitors: MonitorServiceServer<MonitorsService>,
     log: Arc<DecisionLog>,
     stop: Arc<Stop>,
-    watching: std::thread::JoinHandle<()>,
+    /// Hears that the monitors have ended.
+    watched: oneshot::Receiver<()>,
 }
 
 impl Memory {
@@ -170,13 +171,13 @@ impl Memory {
             rollouts: Arc::clone(rollouts),
             stop: Arc::clone(&stop),
         };
-        let watching = watcher.start().map_err(decision_log::Refusal::Thread)?;
+        let watched = watcher.start().map_err(decision_log::Refusal::Thread)?;
         Ok(Self {
             outcomes: OutcomeServiceServer::new(outcomes).max_decoding_message_size(config.max_request_bytes),
             monitors: MonitorServiceServer::new(MonitorsService(monitors)),
             log,
             stop,
-            watching,
+            watched,
         })
     }
 
@@ -190,8 +191,7 @@ impl Memory {
             "decision log closed"
         );
         self.stop.now();
-        let watching = tokio::task::spawn_blocking(move || self.watching.join());
-        if tokio::time::timeout(patience, watching).await.is_err() {
+        if tokio::time::timeout(patience, self.watched).await.is_err() {
             tracing::warn!("the monitors did not end in time");
         }
     }

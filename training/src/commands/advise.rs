@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::advice::{Advice, Strategy, advise};
-use crate::decision_log::{LogArgs, Traffic};
+use crate::log::{LogArgs, Traffic};
 use crate::prices::Prices;
 use crate::workload::{Predictive, Quality, Workload};
 

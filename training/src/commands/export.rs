@@ -8,7 +8,7 @@ use clap::Args;
 use decision_log::Maturity;
 use decision_log::parquet::Export;
 
-use crate::decision_log::LogArgs;
+use crate::log::LogArgs;
 
 /// Write a log of decisions and outcomes as Parquet files by day.
 ///

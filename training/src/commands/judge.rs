@@ -15,8 +15,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::decision_log::{LogArgs, is_between};
 use crate::judge::{Judge, Spent};
+use crate::log::{LogArgs, is_between};
 
 /// Verdicts that fail in a row before the command gives up.
 const PATIENCE: usize = 5;

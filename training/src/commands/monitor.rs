@@ -5,7 +5,7 @@ use clap::Args;
 use decision_log::{DecisionRecord, Event, Joined, see};
 use monitoring::{Raised, Status, Watch, WatchOptions};
 
-use crate::decision_log::{LogArgs, moment};
+use crate::log::{LogArgs, moment};
 
 /// Watch a log of decisions: do the probabilities look as they did, and does strong win as often as they say.
 ///

@@ -12,7 +12,7 @@ use policy::{Certificate, Risk};
 use types::{ModelPair, Threshold, WinProbability};
 
 use crate::card::refresh;
-use crate::decision_log::LogArgs;
+use crate::log::LogArgs;
 
 /// Move the win probabilities of an artifact by the outcomes of its own decisions.
 ///

@@ -12,7 +12,7 @@ use decision_log::{Joined, Outcome};
 use types::{Message, ModelName, Query, Role};
 
 use super::fit::FitArgs;
-use crate::decision_log::LogArgs;
+use crate::log::LogArgs;
 
 /// Fit a new artifact on decisions whose text was kept and whose outcome is known.
 ///

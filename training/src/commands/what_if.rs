@@ -5,7 +5,7 @@ use clap::Args;
 use evaluation::{Estimate, LEAST_EFFECTIVE_ROWS};
 use types::{Threshold, WinProbability};
 
-use crate::decision_log::{LogArgs, is_between};
+use crate::log::{LogArgs, is_between};
 use crate::what_if::{Counterfactuals, Served, WhatIf};
 
 /// Say what other thresholds would have given, from the log of decisions and what came of them.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
-use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -49,7 +49,12 @@ impl Postgres {
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
         let name = redacted(url);
         let failed = |source| StoreError::Database { store: name.clone(), source };
-        let options = PgConnectOptions::from_str(url).map_err(failed)?.application_name("rung");
+        let options = PgConnectOptions::from_str(url)
+            .map_err(failed)?
+            .application_name("rung")
+            // That a temporary table is there already is no news.
+            .options([("client_min_messages", "warning")])
+            .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(4)
             .acquire_timeout(PATIENCE)

@@ -10,7 +10,9 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row, Sqlite as Dialect, SqliteConnection};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, QueryBuilder, Row, Sqlite as Dialect, SqliteConnection,
+};
 use uuid::Uuid;
 
 use super::rows::{self, UNKNOWN, classified, decision_rows, outcome_rows};
@@ -43,7 +45,8 @@ impl Sqlite {
             .create_if_missing(make)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY);
+            .busy_timeout(BUSY)
+            .disable_statement_logging();
         let folder = options.get_filename().parent().map(Path::to_owned);
         if let Some(folder) = folder.filter(|f| make && !f.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|e| failed(sqlx::Error::Io(e)))?;
