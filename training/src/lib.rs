@@ -19,6 +19,8 @@ pub mod prices;
 pub mod report;
 pub mod tiers;
 pub mod tune;
+#[cfg(feature = "object-store")]
+pub mod upload;
 pub mod what_if;
 pub mod workload;
 pub mod zero_shot;

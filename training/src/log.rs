@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use decision_log::{Joined, Rollout, Unjoined};
+use decision_log::{Joined, Maturity, Rollout, Unjoined};
 use jiff::Timestamp;
 use thiserror::Error;
-use types::ModelPair;
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
@@ -51,9 +50,20 @@ pub fn is_between(joined: &Joined, strong: &str, weak: &str) -> bool {
     joined.decision.action_set.iter().map(String::as_str).eq([weak, strong])
 }
 
-/// The same of a pair.
-pub fn is_of(joined: &Joined, pair: &ModelPair) -> bool {
-    is_between(joined, pair.strong().as_str(), pair.weak().as_str())
+/// How many decisions of an age have been reported on, in words.
+pub fn maturity_in_words(maturity: &Maturity) -> Vec<String> {
+    let line = |band: decision_log::MaturityBand| {
+        format!(
+            "decisions at least {} s old: {} of {} have been reported on",
+            band.from_s, band.joined, band.decided
+        )
+    };
+    maturity.bands().into_iter().map(line).collect()
+}
+
+/// Microseconds since 1970 now.
+pub fn now_us() -> i64 {
+    Timestamp::now().as_microsecond()
 }
 
 /// A moment in words.

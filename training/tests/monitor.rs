@@ -48,6 +48,7 @@ fn what_stays_is_silent_and_what_changes_is_heard() {
     let (silent, said) = monitor(quiet.path(), &["--fail-on-alarm"]);
     assert!(silent && !said.contains("ALARM"), "{said}");
     assert!(said.contains("large/small all: 6000 decisions") && said.contains("3000 labels"), "{said}");
+    assert!(said.contains("3000 of 6000 have been reported on"), "{said}");
     assert!(said.contains("8 windows compared with the first 2000") && !said.contains("OFF"), "{said}");
 
     let broken = log(0.9, 1.0);

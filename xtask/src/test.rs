@@ -38,17 +38,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         tests.env("RUNG_NO_CLIENTS", "1");
     }
     run_shown(&mut tests, "cargo test --release --workspace")?;
-    // The dev profile: an optimised wgpu takes five times as long to build as these tests run.
-    let backends = |features| {
+    // What is off by default, in the dev profile: an optimised wgpu takes five times as long to build as these tests run.
+    let optional = |features| {
         let packages = ["cargo", "test", "-p", "training", "-p", "encoder", "--features", features];
-        [&packages[..], &["--test", "backends", "--test", "reference"]].concat()
+        [&packages[..], &["--test", "backends", "--test", "reference", "--test", "object_store"]].concat()
     };
     if args.no_gpu {
         left_out.push("training and encoding on wgpu (--no-gpu)");
-        step(&backends("training/ndarray"))?;
+        step(&optional("training/ndarray,training/object-store"))?;
     } else {
         step(&["bash", "scripts/vulkan-deps"])?;
-        step(&backends("training/ndarray,training/wgpu"))?;
+        step(&optional("training/ndarray,training/object-store,training/wgpu"))?;
     }
     for what in &left_out {
         tell(&format!("left out: {what}"));

@@ -274,6 +274,7 @@ impl Watch {
 
 /// The streams an event belongs to: all traffic, high stakes, and slices that are watched.
 fn slices<'a>(options: &WatchOptions, of: &'a [String], high_stakes: bool) -> Vec<&'a str> {
+    let high_stakes = high_stakes || of.iter().any(|slice| slice == HIGH_STAKES);
     let watched = of.iter().filter(|slice| options.slices.contains(slice) && *slice != HIGH_STAKES);
     std::iter::once("").chain(high_stakes.then_some(HIGH_STAKES)).chain(watched.map(String::as_str)).collect()
 }

@@ -88,12 +88,12 @@ pub fn is_passing(error: &Error) -> bool {
     )
 }
 
-/// Why nothing was posted.
+/// Why nothing was posted. Paths and queries of webhooks are secrets: only the server is named.
 #[derive(Debug, Error)]
-#[error("{url}: {source}")]
+#[error("{server}: {source}")]
 pub struct PostError {
-    /// Where to.
-    url: String,
+    /// Where to, without the path.
+    server: String,
     /// What happened.
     source: Box<Error>,
 }
@@ -126,6 +126,52 @@ impl JsonPost {
             request.send_json(body)?.body_mut().read_to_string()
         };
         let done = self.patience.attempts(is_passing, attempt);
-        done.map_err(|source| PostError { url: self.url.clone(), source: Box::new(source) })
+        done.map_err(|source| PostError { server: server_of(&self.url), source: Box::new(source) })
+    }
+}
+
+/// Scheme and host of an address.
+fn server_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    if scheme.is_empty() { host.to_owned() } else { format!("{scheme}://{host}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_secret_is_not_told() {
+        for (url, told) in [
+            ("https://hooks.example/services/T0/SECRET", "https://hooks.example"),
+            ("https://user:SECRET@host:8443/x?token=SECRET", "https://host:8443"),
+            ("http://host?token=SECRET", "http://host"),
+            ("host/SECRET", "host"),
+        ] {
+            assert_eq!(server_of(url), told);
+        }
+        let patience = Patience { attempts: 2, pause: Duration::from_millis(1), ..Patience::default() };
+        let refused = JsonPost::to("http://127.0.0.1:1/SECRET", None, patience).post(&Value::Null);
+        let refused = refused.map_err(|e| e.to_string()).err().unwrap_or_default();
+        assert!(refused.starts_with("http://127.0.0.1:1: ") && !refused.contains("SECRET"), "{refused}");
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let patience = Patience { attempts: 3, pause: Duration::from_millis(1), ..Patience::default() };
+        let tries = |passing: bool| {
+            let mut tries = 0;
+            let _: Result<(), ()> = patience.attempts(
+                |()| passing,
+                || {
+                    tries += 1;
+                    Err(())
+                },
+            );
+            tries
+        };
+        assert_eq!((tries(true), tries(false)), (3, 1));
     }
 }

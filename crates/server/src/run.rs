@@ -74,6 +74,10 @@ pub async fn run(
     }
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RouterServiceServer<Service>>().await;
+    if memory.is_some() {
+        health.set_serving::<OutcomeServiceServer<Outcomes>>().await;
+        health.set_serving::<MonitorServiceServer<MonitorsService>>().await;
+    }
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -99,6 +103,10 @@ pub async fn run(
         () = &mut shutdown => {
             tracing::info!("draining");
             health.set_not_serving::<RouterServiceServer<Service>>().await;
+            if memory.is_some() {
+                health.set_not_serving::<OutcomeServiceServer<Outcomes>>().await;
+                health.set_not_serving::<MonitorServiceServer<MonitorsService>>().await;
+            }
             health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
             draining.send_replace(true);
             tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
@@ -163,9 +171,14 @@ impl Memory {
         let horizon = log_config.horizon;
         let outcomes = Outcomes { log: Arc::clone(&log), horizon, max_batch: config.max_batch };
         let (monitors, stop) = (Arc::new(Monitors::new(Arc::clone(&log))), Arc::new(Stop::default()));
+        let mut monitoring = config.monitoring.clone();
+        let high_stakes = rollouts.info().high_stakes.clone();
+        monitoring.watch.slices.extend(high_stakes);
+        monitoring.watch.slices.sort();
+        monitoring.watch.slices.dedup();
         let watcher = Watcher {
             url: log_config.options.url.clone(),
-            config: config.monitoring.clone(),
+            config: monitoring,
             horizon,
             monitors: Arc::clone(&monitors),
             rollouts: Arc::clone(rollouts),

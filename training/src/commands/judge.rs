@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -16,7 +15,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::judge::{Judge, Spent};
-use crate::log::{LogArgs, is_between};
+use crate::log::{LogArgs, is_between, now_us};
 
 /// Verdicts that fail in a row before the command gives up.
 const PATIENCE: usize = 5;
@@ -139,8 +138,7 @@ impl JudgeArgs {
     }
 
     fn record(&self, decision_id: Uuid, strong: f64) -> Result<OutcomeRecord> {
-        let time_us = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
-        let outcome = Outcome::Judge { judge: self.judge.clone(), strong };
+        let (time_us, outcome) = (now_us(), Outcome::Judge { judge: self.judge.clone(), strong });
         let (version, source) = (RECORD_VERSION, self.source());
         Ok(OutcomeRecord { version, decision_id, source, time_us, outcome }.checked()?)
     }

@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use decision_log::{DecisionRecord, Event, Joined, see};
+use decision_log::{DecisionRecord, Event, Joined, Maturity, see};
 use monitoring::{Raised, Status, Watch, WatchOptions};
 
-use crate::log::{LogArgs, moment};
+use crate::log::{LogArgs, maturity_in_words, moment, now_us};
 
 /// Watch a log of decisions: do the probabilities look as they did, and does strong win as often as they say.
 ///
@@ -58,7 +58,11 @@ impl MonitorArgs {
         );
         ensure!(self.reference >= 10, "--reference: expected at least 10, found {}", self.reference);
         let mut all = Vec::new();
-        let unjoined = self.log.read(&mut |joined| all.push(joined))?;
+        let (mut maturity, now_us) = (Maturity::default(), now_us());
+        let unjoined = self.log.read(&mut |joined| {
+            maturity.count(&joined, now_us);
+            all.push(joined);
+        })?;
         all.sort_by_key(|joined| joined.decision.time_us);
         let mut watch = Watch::new(WatchOptions {
             reference: self.reference,
@@ -81,6 +85,7 @@ impl MonitorArgs {
         for status in &status {
             say(&in_words(status, &self.reference));
         }
+        maturity_in_words(&maturity).iter().for_each(|line| say(line));
         if unjoined.unknown + unjoined.late > 0 {
             say(&format!(
                 "reports that do not count: {} of decisions that are not in the log, {} after {} days",

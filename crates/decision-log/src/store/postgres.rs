@@ -203,6 +203,12 @@ async fn copy<const N: usize>(
     }
 }
 
+/// The days that records of these ids lie in: no other partition is looked at.
+fn days_of(ids: &[Uuid]) -> Vec<String> {
+    let days: BTreeSet<i32> = ids.iter().map(|id| rows::day(*id)).collect();
+    days.into_iter().map(iso_day).collect()
+}
+
 fn partition(table: &str, day: i32) -> String {
     format!("{table}_{}", date_of(day).strftime("%Y_%m_%d"))
 }
@@ -261,9 +267,10 @@ impl Store for Postgres {
     async fn decisions_of(&self, ids: &[Uuid]) -> Result<Vec<(Cursor, DecisionRecord)>, StoreError> {
         let found = sqlx::query(AssertSqlSafe(format!(
             "SELECT {PLACE}, p.prompt FROM decisions d LEFT JOIN prompts p USING (day, decision_id) \
-             WHERE d.decision_id = ANY($1) ORDER BY d.transaction, d.row"
+             WHERE d.decision_id = ANY($1) AND d.day = ANY($2::text[]::date[]) ORDER BY d.transaction, d.row"
         )))
         .bind(ids)
+        .bind(days_of(ids))
         .fetch_all(&self.pool)
         .await
         .map_err(|e| self.failed(e))?;
@@ -272,9 +279,11 @@ impl Store for Postgres {
 
     async fn outcomes_of(&self, ids: &[Uuid]) -> Result<Vec<(Cursor, OutcomeRecord)>, StoreError> {
         let found = sqlx::query(AssertSqlSafe(format!(
-            "SELECT {PLACE} FROM outcomes d WHERE d.decision_id = ANY($1) ORDER BY d.transaction, d.row"
+            "SELECT {PLACE} FROM outcomes d WHERE d.decision_id = ANY($1) AND d.day = ANY($2::text[]::date[]) \
+             ORDER BY d.transaction, d.row"
         )))
         .bind(ids)
+        .bind(days_of(ids))
         .fetch_all(&self.pool)
         .await
         .map_err(|e| self.failed(e))?;

@@ -57,7 +57,8 @@ pub(super) fn outcome_rows(batch: &Batch, store: &str) -> Result<Vec<OutcomeRow>
     firsts.map(row).collect()
 }
 
-fn day(id: Uuid) -> i32 {
+/// The day of an id.
+pub(super) fn day(id: Uuid) -> i32 {
     day_of(time_of(id).unwrap_or(0))
 }
 
