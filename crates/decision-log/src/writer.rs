@@ -48,7 +48,8 @@ pub struct LogOptions {
     pub batch: usize,
     /// How long a record waits for others.
     pub flush_interval: Duration,
-    /// How long the store may take for a batch before it counts as away.
+    /// How long the store may take for a batch before it counts as away. Meanwhile records wait in memory: the queue has
+    /// to hold what is decided in that time.
     pub patience: Duration,
     /// What happens while the queue is full.
     pub overflow: Overflow,
@@ -90,7 +91,7 @@ impl LogOptions {
             queue: 16_384,
             batch: 1_024,
             flush_interval: Duration::from_millis(50),
-            patience: Duration::from_secs(10),
+            patience: Duration::from_secs(2),
             overflow: Overflow::Drop,
             retention: Retention { records: None, prompts: None },
             redact: None,

@@ -30,7 +30,7 @@ const LEADER: i64 = 0x72_75_6e_67_02;
 const TABLES: [&str; 3] = ["decisions", "outcomes", "prompts"];
 
 /// How long a connection is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Postgres {
