@@ -1,6 +1,7 @@
 //! A calibrator that is moved by what came of its answers, without its rows: a line through the calibrated logit, fitted to
 //! the last outcomes and pulled towards no change (methods section 9.1).
 
+use crate::band::at;
 use crate::numeric::{logit, sigmoid, softplus};
 use crate::{Band, CalibrationError, LogisticRow, Prior, fit_logistic};
 use types::{Threshold, WinProbability};
@@ -36,13 +37,6 @@ impl Default for Window {
     fn default() -> Self {
         Self { half_life: 500.0, precision: 20.0 }
     }
-}
-
-/// Probabilities nearer to 0 or 1 than this are fitted as this.
-const EDGE: f64 = 1e-9;
-
-fn at(p: WinProbability) -> f64 {
-    logit(p.get().clamp(EDGE, 1.0 - EDGE))
 }
 
 impl Adjustment {

@@ -15,7 +15,8 @@ pub struct Band {
 /// Probabilities nearer to 0 or 1 than this are taken as this.
 const EDGE: f64 = 1e-9;
 
-fn at(p: WinProbability) -> f64 {
+/// The logit of a probability, finite.
+pub(crate) fn at(p: WinProbability) -> f64 {
     logit(p.get().clamp(EDGE, 1.0 - EDGE))
 }
 
