@@ -272,10 +272,17 @@ impl Watch {
     }
 }
 
-/// The streams an event belongs to: all traffic, high stakes, and slices that are watched.
+/// The streams an event belongs to, each once: all traffic, high stakes, and slices that are watched.
 fn slices<'a>(options: &WatchOptions, of: &'a [String], high_stakes: bool) -> Vec<&'a str> {
-    let watched = of.iter().filter(|slice| options.slices.contains(slice) && *slice != HIGH_STAKES);
-    std::iter::once("").chain(high_stakes.then_some(HIGH_STAKES)).chain(watched.map(String::as_str)).collect()
+    let high_stakes = high_stakes || of.iter().any(|slice| slice == HIGH_STAKES);
+    let mut slices = vec![""];
+    slices.extend(high_stakes.then_some(HIGH_STAKES));
+    for slice in of.iter().filter(|slice| options.slices.contains(slice)) {
+        if !slices.contains(&slice.as_str()) {
+            slices.push(slice);
+        }
+    }
+    slices
 }
 
 /// The stream of a pair and slice, made where there is none and room for it.
