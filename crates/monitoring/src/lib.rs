@@ -6,6 +6,7 @@
 mod buckets;
 mod calibration_break;
 mod distribution;
+mod kept;
 mod sequential;
 mod sketch;
 mod watch;

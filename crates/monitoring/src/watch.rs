@@ -17,7 +17,7 @@ const MOST_STREAMS: usize = 64;
 /// Name of the slice of all queries of high stakes.
 const HIGH_STAKES: &str = "high_stakes";
 
-/// What counts as a change, and how rarely a false alarm may come.
+/// What counts as a change, and how rarely a false alarm may come; infinitely rarely turns a kind of monitor off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WatchOptions {
     /// Decisions that later ones are compared with, at least 10.
@@ -25,10 +25,13 @@ pub struct WatchOptions {
     /// Decisions of a window, at least 1.
     pub window: usize,
     /// Windows between two false alarms about a distribution, on average, over all its tests together; above 1.
+    #[serde(with = "crate::kept")]
     pub windows_per_false_alarm: f64,
     /// Labels between two false alarms of either monitor of calibration, on average at least; above 1.
+    #[serde(with = "crate::kept")]
     pub labels_per_false_alarm: f64,
     /// Decisions between two false alarms of a rate, on average at least; above 1.
+    #[serde(with = "crate::kept")]
     pub decisions_per_false_alarm: f64,
     /// Log odds that probabilities and rates may be off by: no calibrator is exact.
     pub tolerance: f64,
@@ -75,7 +78,7 @@ pub struct DecisionSeen<'a> {
     pub target: Option<f64>,
     /// Another way than the rule's decided, such as the fast tier because the encoder's queue was full.
     pub fallback: bool,
-    /// Tokens of the query.
+    /// Tokens of the query; what is not finite counts as none.
     pub tokens: f64,
     /// Script of the query.
     pub script: &'a str,
@@ -174,7 +177,7 @@ pub struct Status {
     pub labels: u64,
     /// Share the policy sent to strong.
     pub strong_call_rate: f64,
-    /// The share last aimed at.
+    /// The share last aimed at; every decision is held to its own.
     pub target: Option<f64>,
     /// Share decided by another way than the rule's.
     pub fallback_rate: f64,

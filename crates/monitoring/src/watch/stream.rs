@@ -46,7 +46,7 @@ impl Sample {
             self.from_us = seen.time_us;
         }
         self.probabilities.push(seen.win_probability.get());
-        self.tokens.push(seen.tokens);
+        self.tokens.push(if seen.tokens.is_finite() { seen.tokens } else { 0.0 });
         *self.scripts.entry(seen.script.to_owned()).or_default() += 1;
     }
 
@@ -85,10 +85,12 @@ pub(super) struct Stream {
     rate: ShiryaevRoberts,
     fallback: ShiryaevRoberts,
     /// Decisions whose operating point aims at a rate: how many, how many were strong, and the sum of the rates.
+    #[serde(default)]
     aimed: (u64, u64, f64),
     /// Times of the last labels, decisions, and decisions that aim at a rate, each with its number.
     label_times: VecDeque<(u64, i64)>,
     decision_times: VecDeque<(u64, i64)>,
+    #[serde(default)]
     aimed_times: VecDeque<(u64, i64)>,
 }
 
@@ -277,7 +279,10 @@ impl Stream {
                 pair: seen.pair.to_owned(),
                 slice: String::new(),
                 time_us: seen.time_us,
-                since_us: time_after(&self.decision_times, alarm.since),
+                since_us: time_after(
+                    &self.decision_times,
+                    self.decisions.saturating_sub(alarm.at - alarm.since),
+                ),
                 statistic: alarm.statistic,
                 limit: alarm.limit,
                 evidence,
@@ -294,7 +299,7 @@ impl Stream {
             pair: seen.pair.to_owned(),
             slice: String::new(),
             time_us: seen.time_us,
-            since_us: time_after(&self.aimed_times, alarm.since),
+            since_us: time_after(&self.aimed_times, number.saturating_sub(alarm.at - alarm.since)),
             statistic: alarm.statistic,
             limit: alarm.limit,
             evidence: format!(
