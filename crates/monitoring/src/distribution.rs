@@ -1,5 +1,5 @@
-//! Whether a window of numbers comes from where a reference came from (methods section 8): the population stability index
-//! with limits of its own distribution instead of folklore, and the two-sample Kolmogorov-Smirnov test.
+//! Whether a window of numbers comes from where a reference came from (methods section 8): the population stability
+//! index with limits of its own distribution instead of folklore, and the two-sample Kolmogorov-Smirnov test.
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF, DiscreteCDF, Hypergeometric};
@@ -71,8 +71,8 @@ impl Reference {
 
     /// Compares a window with it.
     ///
-    /// Where many numbers are equal, a bin may hold little. Bins of less than half of an equal share leave the χ² and are
-    /// tested together, exactly; the p-value is then twice the smaller of both.
+    /// Where many numbers are equal, a bin may hold little. Bins of less than half of an equal share leave the χ² and
+    /// are tested together, exactly; the p-value is then twice the smaller of both.
     ///
     /// # Errors
     /// When the window is empty or holds NaN.
@@ -118,8 +118,8 @@ fn psi((reference, n): (&[f64], usize), (window, m): (&[f64], usize)) -> Psi {
 /// The index of kinds, such as scripts, that were counted in a reference and in a window; one kind of both: nothing has
 /// changed.
 ///
-/// The p-value is exact however rare a kind is, where χ² would call one that stays away a change: that of
-/// [`most_moved`]'s kind.
+/// The p-value is exact however rare a kind is, where χ² would call one that stays away a change: Fisher's test of each
+/// kind against all others, Bonferroni over the kinds.
 pub fn psi_of_counts(reference: &[u64], window: &[u64]) -> Psi {
     let total = |counts: &[u64]| counts.iter().sum::<u64>() as usize;
     let (n, m) = (total(reference), total(window));
@@ -143,8 +143,8 @@ pub(crate) fn most_moved(reference: &[u64], window: &[u64]) -> Option<(usize, f6
     Some((kind, (tests * p_value).min(1.0)))
 }
 
-/// How probable counts as far apart are, `a` of `n` before and `b` of `m` now, where shares are the same: twice the smaller
-/// tail of the hypergeometric distribution, at most 1 (Fisher's exact test).
+/// How probable counts as far apart are, `a` of `n` before and `b` of `m` now, where shares are the same: twice the
+/// smaller tail of the hypergeometric distribution, at most 1 (Fisher's exact test).
 fn moved_by_chance((a, n): (u64, u64), (b, m): (u64, u64)) -> f64 {
     let Ok(law) = Hypergeometric::new(n + m, (a + b).min(n + m), m) else { return 1.0 };
     let above = if b == 0 { 1.0 } else { law.sf(b - 1) };

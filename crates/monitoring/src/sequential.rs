@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 /// Where the normal mixture is tightest: after about this much variance.
 const RHO: f64 = 10.0;
 
-/// Half the width of an interval around the mean of `n` numbers that holds, with probability 1 - `alpha`, at every `n` at
-/// once: `sqrt((V + ρ) ln((V + ρ) / (ρ α²))) / n` (Howard et al. 2021, "Time-uniform, nonparametric, nonasymptotic
+/// Half the width of an interval around the mean of `n` numbers that holds, with probability 1 - `alpha`, at every `n`
+/// at once: `sqrt((V + ρ) ln((V + ρ) / (ρ α²))) / n` (Howard et al. 2021, "Time-uniform, nonparametric, nonasymptotic
 /// confidence sequences", section 3.2).
 ///
-/// `variance_sum` is V, the sum of the numbers' sub-Gaussian variances: n/4 for numbers in [0, 1]. `rho` is above 0: the
-/// interval is tightest after about that much variance. `alpha` is in (0, 1). Infinite for `n` = 0.
+/// `variance_sum` is V, the sum of the numbers' variances or of bounds on them: n/4 for numbers in [0, 1]. `rho` is
+/// above 0: the interval is tightest after about that much variance. `alpha` is in (0, 1). Infinite for `n` = 0.
 pub fn normal_mixture_radius(n: u64, variance_sum: f64, rho: f64, alpha: f64) -> f64 {
     let spread = variance_sum + rho;
     (spread * (spread / (rho * alpha * alpha)).ln()).sqrt() / n as f64
@@ -87,8 +87,8 @@ impl ArmTest {
     }
 }
 
-/// Wald's sequential probability ratio test of an error rate: `p0` against `p1`, above it (Wald 1945, "Sequential tests of
-/// statistical hypotheses").
+/// Wald's sequential probability ratio test of an error rate: `p0` against `p1`, above it (Wald 1945, "Sequential tests
+/// of statistical hypotheses").
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sprt {
     of_error: f64,

@@ -1,5 +1,5 @@
-//! Quantiles of a stream in little memory: DDSketch (Masson, Rim and Lee 2019), whose answers are off by 1 % of the value
-//! at most, and whose sketches add up across replicas.
+//! Quantiles of a stream in little memory: DDSketch (Masson, Rim and Lee 2019), whose answers are off by 1 % of the
+//! value at most, and whose sketches add up across replicas.
 
 use serde::{Deserialize, Serialize};
 use sketches_ddsketch::{Config, DDSketch};
@@ -16,7 +16,7 @@ const LEAST: f64 = 1e-9;
 /// Above this a value counts as this, so that sums stay finite.
 const MOST: f64 = 1e15;
 
-/// Quantiles of values of at least 0: within 1 % as long as the values span 17 powers of ten at most, from 1e-9 to 1e15;
+/// Quantiles of values of at least 0, from 1e-9 to 1e15: within 1 % as long as the values span 17 powers of ten at most;
 /// beyond that the smallest share a bin.
 ///
 /// Without values there is no sketch: an empty one holds infinities as its extremes, which JSON cannot write.

@@ -1,5 +1,5 @@
-//! The whole watch: silent on traffic that stays what it was, as often as stated; loud with monitor, slice, direction and
-//! date when something changes; and the same to the bit when it was kept and read back in between.
+//! The whole watch: silent on traffic that stays what it was, as often as stated; loud with monitor, slice, direction
+//! and date when something changes; and the same to the bit when it was kept and read back in between.
 #![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use monitoring::{DecisionSeen, LabelSeen, Monitor, Raised, Watch, WatchOptions};
@@ -222,8 +222,8 @@ fn a_share_of_quiet_streams_alarms_that_is_near_what_is_stated() {
         ..WatchOptions::default()
     };
     let alarmed = (0..200).filter(|seed| quiet_stream_alarms(&options, *seed)).count();
-    // 36 windows, one false alarm in 200 at most: 1 - exp(-36/200) = 16.5 % of 200 are 33, and three deviations. Tests of
-    // one window that agree, and exact tests, make them rarer, not ten times so.
+    // 36 windows, one false alarm in 200 at most: 1 - exp(-36/200) = 16.5 % of 200 are 33, and three deviations. Tests
+    // of one window that agree, and exact tests, make them rarer, not ten times so.
     assert!((4..=48).contains(&alarmed), "{alarmed} of 200");
 }
 
@@ -277,8 +277,8 @@ fn a_slice_named_twice_counts_once() {
     assert_eq!(seen, [("", 1), ("high_stakes", 1), ("tenant:7", 1)]);
 }
 
-/// A middle rung is reported on but never decides for the pair, so its stream has labels alone; and a kind of monitor may
-/// be turned off.
+/// A middle rung is reported on but never decides for the pair, so its stream has labels alone; and a kind of monitor
+/// may be turned off.
 #[test]
 fn what_has_seen_nothing_and_what_has_no_limit_is_read_back() {
     let never = f64::INFINITY;
@@ -298,6 +298,8 @@ fn what_has_seen_nothing_and_what_has_no_limit_is_read_back() {
             win_probability: WinProbability::new(0.4).unwrap(),
             strong_better: true,
         });
+        let read: Watch = serde_json::from_str(&serde_json::to_string(&watch).unwrap()).unwrap();
+        assert_eq!(read.status(), watch.status(), "labels alone");
         let tokens = [f64::INFINITY, f64::NAN, 3.0];
         for i in 0..3_000 {
             let decision = DecisionSeen { tokens: tokens[i % 3], ..decision(i, 0.4, &[]) };

@@ -22,8 +22,9 @@ const TESTS: f64 = 4.0;
 /// Labels whose times are kept, to tell since when something is so.
 const TIMES: usize = 1_024;
 
-/// The simulation of the CUSUM's limit takes time in proportion to the run length; beyond this one the limit grows with its
-/// logarithm, as the run length grows with the exponential of the limit (Siegmund 1985, "Sequential Analysis", chapter 2).
+/// The simulation of the CUSUM's limit takes time in proportion to the run length; beyond this one the limit grows with
+/// its logarithm, as the run length grows with the exponential of the limit (Siegmund 1985, "Sequential Analysis",
+/// chapter 2).
 const LONGEST_SIMULATED: f64 = 5_000.0;
 
 /// The simulation draws from so many probabilities of the reference.
@@ -303,8 +304,8 @@ impl Stream {
             statistic: alarm.statistic,
             limit: alarm.limit,
             evidence: format!(
-                "strong is called {} than the operating point aims at, its odds times {:.2}, over the last {} decisions; \
-                 since the beginning {:.3}, aimed at {:.3} on average",
+                "strong is called {} than the operating point aims at, its odds times {:.2}, over the last {} \
+                 decisions; since the beginning {:.3}, aimed at {:.3} on average",
                 if alarm.shift > 0.0 { "more often" } else { "less often" },
                 alarm.shift.exp(),
                 alarm.at - alarm.since,
