@@ -42,6 +42,7 @@ fn log_ratio_beyond(p: WinProbability, event: bool, shift: f64, tolerance: f64) 
 /// Risk-adjusted CUSUM for odds that are doubled, and for odds that are halved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cusum {
+    #[serde(with = "crate::kept")]
     limit: f64,
     tolerance: f64,
     seen: u64,
@@ -140,6 +141,7 @@ pub fn cusum_limit<R: Rng + ?Sized>(
 /// section 3).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShiryaevRoberts {
+    #[serde(with = "crate::kept")]
     limit: f64,
     tolerance: f64,
     /// Only events that come more often than said are looked for.

@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 /// Where the normal mixture is tightest: after about this much variance.
 const RHO: f64 = 10.0;
 
-/// Half the width of an interval around the mean of `n` numbers in [0, 1] that holds, with probability 1 - `alpha`, at
-/// every `n` at once: `sqrt((V + ρ) ln((V + ρ) / (ρ α²))) / n` with V = n/4, the variance that numbers in [0, 1] have at
-/// most (Howard et al. 2021, "Time-uniform, nonparametric, nonasymptotic confidence sequences", section 3.2).
+/// Half the width of an interval around the mean of `n` numbers that holds, with probability 1 - `alpha`, at every `n`
+/// at once: `sqrt((V + ρ) ln((V + ρ) / (ρ α²))) / n` (Howard et al. 2021, "Time-uniform, nonparametric, nonasymptotic
+/// confidence sequences", section 3.2).
 ///
-/// Infinite for `n` = 0.
-pub fn normal_mixture_radius(n: u64, alpha: f64) -> f64 {
-    let (n, spread) = (n as f64, n as f64 / 4.0 + RHO);
-    (spread * (spread / (RHO * alpha * alpha)).ln()).sqrt() / n
+/// `variance_sum` is V, the sum of the numbers' variances or of bounds on them: n/4 for numbers in [0, 1]. `rho` is
+/// above 0: the interval is tightest after about that much variance. `alpha` is in (0, 1). Infinite for `n` = 0.
+pub fn normal_mixture_radius(n: u64, variance_sum: f64, rho: f64, alpha: f64) -> f64 {
+    let spread = variance_sum + rho;
+    (spread * (spread / (rho * alpha * alpha)).ln()).sqrt() / n as f64
 }
 
 /// What a comparison says.
@@ -67,7 +68,7 @@ impl ArmTest {
         let mean = |arm: &Arm| arm.errors / arm.n as f64;
         let radius: f64 = [self.incumbent, self.candidate]
             .iter()
-            .map(|arm| normal_mixture_radius(arm.n, self.alpha / 2.0))
+            .map(|arm| normal_mixture_radius(arm.n, arm.n as f64 / 4.0, RHO, self.alpha / 2.0))
             .sum();
         let difference = mean(&self.candidate) - mean(&self.incumbent);
         ((difference - radius).max(-1.0), (difference + radius).min(1.0))
@@ -86,8 +87,9 @@ impl ArmTest {
     }
 }
 
-/// Wald's sequential probability ratio test of an error rate: `p0` against `p1`, above it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Wald's sequential probability ratio test of an error rate: `p0` against `p1`, above it (Wald 1945, "Sequential tests
+/// of statistical hypotheses").
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sprt {
     of_error: f64,
     of_none: f64,
@@ -131,9 +133,18 @@ mod tests {
     /// Methods, golden 08.
     #[test]
     fn golden_radii() {
-        for (n, radius) in [(100, 0.159_232), (1_000, 0.049_040), (10_000, 0.017_002)] {
-            assert!((normal_mixture_radius(n, 0.05) - radius).abs() < 5e-7, "{n}");
+        for (n, rho, radius) in [
+            (100, 10.0, 0.159_231_894_746_661),
+            (100, 100.0, 0.278_715_986_678_693),
+            (1_000, 10.0, 0.049_039_635_827_906_19),
+            (1_000, 100.0, 0.050_353_546_354_364_87),
+            (10_000, 10.0, 0.017_002_194_826_098_722),
+            (10_000, 100.0, 0.015_507_694_484_138_062),
+        ] {
+            let found = normal_mixture_radius(n, n as f64 / 4.0, rho, 0.05);
+            assert!((found - radius).abs() < 1e-12, "{n}, {rho}: {found}");
         }
+        assert_eq!(normal_mixture_radius(0, 0.0, 10.0, 0.05), f64::INFINITY);
     }
 
     #[test]
@@ -185,6 +196,32 @@ mod tests {
         assert!(of(0.2, 0.3, Verdict::Promote) <= 71, "at the margin");
         assert!(of(0.2, 0.45, Verdict::Harm) >= 900);
         assert!(of(0.3, 0.1, Verdict::Promote) >= 900);
+    }
+
+    /// Verdicts seen at any of 2,000 looks, without ending at the first: harm, promotion.
+    fn ever(incumbent: f64, candidate: f64, seed: u64) -> (bool, bool) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let (mut test, mut harm, mut promote) = (ArmTest::new(0.05), false, false);
+        for _ in 0..2_000 {
+            let of_candidate = rng.random_bool(0.5);
+            let rate = if of_candidate { candidate } else { incumbent };
+            test.update(of_candidate, f64::from(u8::from(rng.random_bool(rate))));
+            harm |= test.verdict(0.1) == Verdict::Harm;
+            promote |= test.verdict(0.1) == Verdict::Promote;
+        }
+        (harm, promote)
+    }
+
+    #[test]
+    fn however_often_it_is_looked_at_it_errs_as_rarely_as_stated() {
+        let same = (0..1_000).filter(|seed| ever(0.3, 0.3, *seed).0).count();
+        assert!(same <= 71, "{same} of 1,000: 50 at most, and three deviations");
+        for seed in 0..200 {
+            let (harm, promote) = ever(0.2, 0.4, seed);
+            assert!(harm && !promote, "20 points worse, seed {seed}");
+            let (harm, promote) = ever(0.3, 0.3, seed);
+            assert!(!(harm && promote), "both, seed {seed}");
+        }
     }
 
     proptest! {

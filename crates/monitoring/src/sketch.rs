@@ -1,5 +1,5 @@
-//! Quantiles of a stream in little memory: DDSketch (Masson, Rim and Lee 2019), whose answers are off by 1 % of the value
-//! at most, and whose sketches add up across replicas.
+//! Quantiles of a stream in little memory: DDSketch (Masson, Rim and Lee 2019), whose answers are off by 1 % of the
+//! value at most, and whose sketches add up across replicas.
 
 use serde::{Deserialize, Serialize};
 use sketches_ddsketch::{Config, DDSketch};
@@ -13,9 +13,15 @@ const BINS: u32 = 2_048;
 /// Below this a value counts as 0.
 const LEAST: f64 = 1e-9;
 
-/// Quantiles of values of at least 0.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Quantiles(DDSketch);
+/// Above this a value counts as this, so that sums stay finite.
+const MOST: f64 = 1e15;
+
+/// Quantiles of values of at least 0, from 1e-9 to 1e15: within 1 % as long as the values span 17 powers of ten at most;
+/// beyond that the smallest share a bin.
+///
+/// Without values there is no sketch: an empty one holds infinities as its extremes, which JSON cannot write.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Quantiles(Option<DDSketch>);
 
 impl std::fmt::Debug for Quantiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -23,34 +29,33 @@ impl std::fmt::Debug for Quantiles {
     }
 }
 
-impl Default for Quantiles {
-    fn default() -> Self {
-        Self(DDSketch::new(Config::new(ERROR, BINS, LEAST)))
-    }
-}
-
 impl Quantiles {
     /// Takes a value; what is not finite or below 0 is left out.
     pub fn update(&mut self, value: f64) {
         if value.is_finite() && value >= 0.0 {
-            self.0.add(value);
+            let empty = || DDSketch::new(Config::new(ERROR, BINS, LEAST));
+            self.0.get_or_insert_with(empty).add(value.min(MOST));
         }
     }
 
     /// Values taken.
     pub fn count(&self) -> u64 {
-        self.0.count() as u64
+        self.0.as_ref().map_or(0, |sketch| sketch.count() as u64)
     }
 
     /// The value of rank `q (n - 1)`, `q` in [0, 1]; `None` without values.
     pub fn quantile(&self, q: f64) -> Option<f64> {
-        self.0.quantile(q).ok().flatten()
+        self.0.as_ref()?.quantile(q).ok().flatten()
     }
 
     /// Takes the values of another sketch.
     pub fn merge(&mut self, other: &Self) {
-        // Sketches of one configuration always add up.
-        let _ = self.0.merge(&other.0);
+        match (&mut self.0, &other.0) {
+            // Sketches of one configuration always add up.
+            (Some(sketch), Some(other)) => drop(sketch.merge(other)),
+            (None, Some(_)) => self.clone_from(other),
+            (_, None) => (),
+        }
     }
 }
 
@@ -102,12 +107,41 @@ mod tests {
             (0.5, 0.481_873_167_611_605_1),
             (0.9, 0.895_786_057_717_927_2),
             (0.99, 0.970_396_039_603_960_5),
+            (1.0, 0.990_000_000_000_000_1),
         ] {
             let found = quantiles.quantile(q).unwrap();
             // The two implementations take another value of a bin as its own; both are within the error.
             assert!((found / value - 1.0).abs() < 2.0 * ERROR, "{q}: {found} for {value}");
         }
         assert_eq!(Quantiles::default().quantile(0.5), None);
+        // What is promised is the distance from the value of that rank.
+        for (q, value) in [
+            (0.0, 0.013_156),
+            (0.25, 0.236_068),
+            (0.5, 0.485_292),
+            (0.9, 0.888_544),
+            (0.99, 0.978_714),
+            (1.0, 0.991_869),
+        ] {
+            let found = quantiles.quantile(q).unwrap();
+            assert!((found / value - 1.0).abs() <= ERROR, "{q}: {found} for {value}");
+        }
+    }
+
+    #[test]
+    fn any_state_is_read_back() {
+        let read = |kept: &Quantiles| -> Quantiles {
+            serde_json::from_str(&serde_json::to_string(kept).unwrap()).unwrap()
+        };
+        let mut kept = read(&Quantiles::default());
+        assert_eq!((kept.count(), kept.quantile(0.5)), (0, None));
+        [f64::MAX, f64::MAX, f64::NAN, f64::INFINITY, -1.0, 0.0].into_iter().for_each(|x| kept.update(x));
+        let kept = read(&kept);
+        assert_eq!((kept.count(), kept.quantile(0.0), kept.quantile(1.0)), (3, Some(0.0), Some(MOST)));
+        let (mut empty, mut other) = (Quantiles::default(), kept.clone());
+        empty.merge(&kept);
+        other.merge(&Quantiles::default());
+        assert_eq!((empty.count(), other.count()), (3, 3));
     }
 
     proptest! {

@@ -14,10 +14,13 @@ use stream::Stream;
 /// Streams at most: labels of callers name slices, and memory has an end.
 const MOST_STREAMS: usize = 64;
 
+/// An alarm that lasts is told again after this time of the decisions' own, microseconds.
+const REPEATED_US: i64 = 3_600_000_000;
+
 /// Name of the slice of all queries of high stakes.
 const HIGH_STAKES: &str = "high_stakes";
 
-/// What counts as a change, and how rarely a false alarm may come.
+/// What counts as a change, and how rarely a false alarm may come; infinitely rarely turns a kind of monitor off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WatchOptions {
     /// Decisions that later ones are compared with, at least 10.
@@ -25,10 +28,13 @@ pub struct WatchOptions {
     /// Decisions of a window, at least 1.
     pub window: usize,
     /// Windows between two false alarms about a distribution, on average, over all its tests together; above 1.
+    #[serde(with = "crate::kept")]
     pub windows_per_false_alarm: f64,
     /// Labels between two false alarms of either monitor of calibration, on average at least; above 1.
+    #[serde(with = "crate::kept")]
     pub labels_per_false_alarm: f64,
     /// Decisions between two false alarms of a rate, on average at least; above 1.
+    #[serde(with = "crate::kept")]
     pub decisions_per_false_alarm: f64,
     /// Log odds that probabilities and rates may be off by: no calibrator is exact.
     pub tolerance: f64,
@@ -75,7 +81,7 @@ pub struct DecisionSeen<'a> {
     pub target: Option<f64>,
     /// Another way than the rule's decided, such as the fast tier because the encoder's queue was full.
     pub fallback: bool,
-    /// Tokens of the query.
+    /// Tokens of the query; what is not finite counts as none.
     pub tokens: f64,
     /// Script of the query.
     pub script: &'a str,
@@ -174,7 +180,7 @@ pub struct Status {
     pub labels: u64,
     /// Share the policy sent to strong.
     pub strong_call_rate: f64,
-    /// The share last aimed at.
+    /// The share last aimed at; every decision is held to its own.
     pub target: Option<f64>,
     /// Share decided by another way than the rule's.
     pub fallback_rate: f64,
@@ -205,12 +211,14 @@ pub struct Watch {
     alarms: u64,
     /// Decisions of pairs and slices for which there was no room.
     unwatched: u64,
+    /// When each monitor of a pair and slice was told last.
+    told: Vec<(Monitor, String, String, i64)>,
 }
 
 impl Watch {
     /// Monitors that have seen nothing.
     pub fn new(options: WatchOptions) -> Self {
-        Self { options, streams: BTreeMap::new(), alarms: 0, unwatched: 0 }
+        Self { options, streams: BTreeMap::new(), alarms: 0, unwatched: 0, told: Vec::new() }
     }
 
     /// What it was told to watch for.
@@ -234,8 +242,7 @@ impl Watch {
             };
             raised.extend(found.into_iter().map(|found| Raised { slice: slice.to_owned(), ..found }));
         }
-        self.alarms += raised.len() as u64;
-        Ok(raised)
+        Ok(self.new_of(raised))
     }
 
     /// Takes a label.
@@ -249,6 +256,27 @@ impl Watch {
             let found = stream.label(seen).into_iter();
             raised.extend(found.map(|found| Raised { slice: slice.to_owned(), ..found }));
         }
+        self.new_of(raised)
+    }
+
+    /// What has not been told within the hour: what lasts is told again, and not with every run of it.
+    fn new_of(&mut self, mut raised: Vec<Raised>) -> Vec<Raised> {
+        raised.retain(|alarm| {
+            let of = |(monitor, pair, slice, _): &&mut (Monitor, String, String, i64)| {
+                *monitor == alarm.monitor && *pair == alarm.pair && *slice == alarm.slice
+            };
+            match self.told.iter_mut().find(of) {
+                Some((.., at)) if (0..REPEATED_US).contains(&(alarm.time_us - *at)) => false,
+                Some((.., at)) => {
+                    *at = alarm.time_us;
+                    true
+                }
+                None => {
+                    self.told.push((alarm.monitor, alarm.pair.clone(), alarm.slice.clone(), alarm.time_us));
+                    true
+                }
+            }
+        });
         self.alarms += raised.len() as u64;
         raised
     }
@@ -272,11 +300,17 @@ impl Watch {
     }
 }
 
-/// The streams an event belongs to: all traffic, high stakes, and slices that are watched.
+/// The streams an event belongs to, each once: all traffic, high stakes, and slices that are watched.
 fn slices<'a>(options: &WatchOptions, of: &'a [String], high_stakes: bool) -> Vec<&'a str> {
     let high_stakes = high_stakes || of.iter().any(|slice| slice == HIGH_STAKES);
-    let watched = of.iter().filter(|slice| options.slices.contains(slice) && *slice != HIGH_STAKES);
-    std::iter::once("").chain(high_stakes.then_some(HIGH_STAKES)).chain(watched.map(String::as_str)).collect()
+    let mut slices = vec![""];
+    slices.extend(high_stakes.then_some(HIGH_STAKES));
+    for slice in of.iter().filter(|slice| options.slices.contains(slice)) {
+        if !slices.contains(&slice.as_str()) {
+            slices.push(slice);
+        }
+    }
+    slices
 }
 
 /// The stream of a pair and slice, made where there is none and room for it.

@@ -1,5 +1,5 @@
-//! The whole watch: silent on traffic that stays what it was, as often as stated; loud with monitor, slice, direction and
-//! date when something changes; and the same to the bit when it was kept and read back in between.
+//! The whole watch: silent on traffic that stays what it was, as often as stated; loud with monitor, slice, direction
+//! and date when something changes; and the same to the bit when it was kept and read back in between.
 #![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use monitoring::{DecisionSeen, LabelSeen, Monitor, Raised, Watch, WatchOptions};
@@ -92,6 +92,9 @@ fn each_change_is_heard_by_the_monitor_that_is_for_it() {
     let raised = after(Traffic { squeeze: 0.8, ..QUIET }, 1);
     assert!(heard(&raised, Monitor::ProbabilityPsi, "") && heard(&raised, Monitor::ProbabilityKs, ""));
     assert!(heard(&raised, Monitor::StrongCallRate, ""), "{raised:?}");
+    let of_rate =
+        raised.iter().filter(|r| r.monitor == Monitor::StrongCallRate && r.slice.is_empty()).count();
+    assert!(of_rate <= 2, "{of_rate} in 5,000 seconds: what lasts is told once an hour");
     assert!(!heard(&raised, Monitor::Calibration, "") && !heard(&raised, Monitor::LengthPsi, ""));
     let psi: Vec<&Raised> =
         raised.iter().filter(|r| r.monitor == Monitor::ProbabilityPsi && r.slice.is_empty()).collect();
@@ -175,6 +178,141 @@ fn a_watch_that_was_kept_goes_on_as_if_it_had_never_stopped() {
     assert!(!a.is_empty());
     assert_eq!(a, b);
     assert_eq!(serde_json::to_string(&whole).unwrap(), serde_json::to_string(&kept).unwrap());
+}
+
+/// A decision with probability `said`, one a second.
+fn decision<'a>(i: usize, said: f64, slices: &'a [String]) -> DecisionSeen<'a> {
+    DecisionSeen {
+        time_us: i as i64 * 1_000_000,
+        pair: "large/small",
+        slices,
+        high_stakes: false,
+        win_probability: WinProbability::new(said).unwrap(),
+        strong: said >= 0.4,
+        target: None,
+        fallback: false,
+        tokens: 40.0,
+        script: "latin",
+        decision_time_us: 10.0,
+    }
+}
+
+/// Whether 36 windows that are like their reference raise an alarm: tokens are whole numbers, probabilities lie on some
+/// hundred steps and on a plateau of a few, one script in a hundred is rare, another rarer.
+fn quiet_stream_alarms(options: &WatchOptions, seed: u64) -> bool {
+    let (mut watch, mut rng) = (Watch::new(options.clone()), ChaCha8Rng::seed_from_u64(seed));
+    (0..20_000).any(|i| {
+        let said: f64 = 0.05 + 0.7 * rng.random::<f64>();
+        let said = if said > 0.6 { 0.7 } else { (said * 200.0).round() / 200.0 };
+        let tokens = (40.0 * (1.0 + 3.0 * rng.random::<f64>().powi(3))).round();
+        let script = match rng.random::<f64>() {
+            u if u < 0.01 => "greek",
+            u if u < 0.013 => "thai",
+            u if u < 0.1 => "cyrillic",
+            _ => "latin",
+        };
+        let raised = watch.decision(&DecisionSeen { tokens, script, ..decision(i, said, &[]) });
+        !raised.unwrap().is_empty()
+    })
+}
+
+#[test]
+fn a_share_of_quiet_streams_alarms_that_is_near_what_is_stated() {
+    let options = WatchOptions {
+        windows_per_false_alarm: 200.0,
+        // The limit of the CUSUM is simulated in no time; there are no labels.
+        labels_per_false_alarm: 20.0,
+        ..WatchOptions::default()
+    };
+    let alarmed = (0..200).filter(|seed| quiet_stream_alarms(&options, *seed)).count();
+    // 36 windows, one false alarm in 200 at most: 1 - exp(-36/200) = 16.5 % of 200 are 33, and three deviations. Tests
+    // of one window that agree, and exact tests, make them rarer, not ten times so.
+    assert!((4..=48).contains(&alarmed), "{alarmed} of 200");
+}
+
+/// Callers name operating points of 0.3 and 0.6, and thresholds of their own, in any order.
+#[test]
+fn mixed_operating_points_are_each_held_to_their_own_rate() {
+    let (mut watch, mut rng) = (Watch::new(WatchOptions::default()), ChaCha8Rng::seed_from_u64(8));
+    let mut feed = |from: usize, n: usize, above: f64| -> Vec<Raised> {
+        let of = |i: usize| {
+            let target = [Some(0.3), Some(0.6), None][rng.random_range(0..3)];
+            let strong = rng.random_bool(target.map_or(0.9, |rate| rate + above));
+            let said = 0.05 + 0.7 * rng.random::<f64>();
+            watch.decision(&DecisionSeen { target, strong, ..decision(i, said, &[]) }).unwrap()
+        };
+        (from..from + n).flat_map(of).collect()
+    };
+    assert_eq!(feed(0, 10_000, 0.0), [], "a mixture on target");
+    let raised = feed(10_000, 2_000, -0.15);
+    let first = &raised[0];
+    assert_eq!((first.monitor, first.slice.as_str()), (Monitor::StrongCallRate, ""));
+    assert!(first.evidence.contains("less often"), "{first:?}");
+    assert!((9_800_000_000..10_200_000_000).contains(&first.since_us), "{first:?}");
+    assert!(first.time_us < 11_000_000_000, "{first:?}");
+}
+
+#[test]
+fn a_script_that_comes_is_named() {
+    let mut watch = Watch::new(WatchOptions { labels_per_false_alarm: 20.0, ..WatchOptions::default() });
+    let mut raised = Vec::new();
+    for i in 0..3_000 {
+        let script = if i >= 2_500 && i % 20 == 0 { "thai" } else { "latin" };
+        raised.extend(watch.decision(&DecisionSeen { script, ..decision(i, 0.4, &[]) }).unwrap());
+    }
+    let [raised] = &raised[..] else { panic!("{raised:?}") };
+    assert_eq!((raised.monitor, raised.since_us), (Monitor::ScriptPsi, 2_500_000_000));
+    assert!(
+        raised.evidence.contains("script thai: share 0.000 at first, 0.050 now")
+            || raised.evidence.contains("script latin: share 1.000 at first, 0.950 now"),
+        "{raised:?}"
+    );
+    assert!(raised.action.contains("training recalibrate"));
+}
+
+#[test]
+fn a_slice_named_twice_counts_once() {
+    let slices = ["tenant:7".to_owned(), "tenant:7".to_owned(), "high_stakes".to_owned(), "other".to_owned()];
+    let mut watch = Watch::new(options());
+    watch.decision(&decision(0, 0.4, &slices)).unwrap();
+    let status = watch.status();
+    let seen: Vec<(&str, u64)> = status.iter().map(|s| (s.slice.as_str(), s.decisions)).collect();
+    assert_eq!(seen, [("", 1), ("high_stakes", 1), ("tenant:7", 1)]);
+}
+
+/// A middle rung is reported on but never decides for the pair, so its stream has labels alone; and a kind of monitor
+/// may be turned off.
+#[test]
+fn what_has_seen_nothing_and_what_has_no_limit_is_read_back() {
+    let never = f64::INFINITY;
+    let off = WatchOptions {
+        windows_per_false_alarm: never,
+        labels_per_false_alarm: never,
+        decisions_per_false_alarm: never,
+        ..options()
+    };
+    for options in [options(), off] {
+        let mut watch = Watch::new(options);
+        watch.label(&LabelSeen {
+            time_us: 1,
+            pair: "large/middle",
+            slices: &[],
+            high_stakes: false,
+            win_probability: WinProbability::new(0.4).unwrap(),
+            strong_better: true,
+        });
+        let read: Watch = serde_json::from_str(&serde_json::to_string(&watch).unwrap()).unwrap();
+        assert_eq!(read.status(), watch.status(), "labels alone");
+        let tokens = [f64::INFINITY, f64::NAN, 3.0];
+        for i in 0..3_000 {
+            let decision = DecisionSeen { tokens: tokens[i % 3], ..decision(i, 0.4, &[]) };
+            assert_eq!(watch.decision(&decision), Ok(Vec::new()));
+        }
+        let text = serde_json::to_string(&watch).unwrap();
+        let read: Watch = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.options(), read.status()), (watch.options(), watch.status()));
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use types::WinProbability;
 use super::{DecisionSeen, LabelSeen, Monitor, Raised, Status, WatchOptions};
 use crate::{
     Alarm, Buckets, Cusum, EProcess, MonitoringError, ProbabilityQuantiles, Quantiles, Reference,
-    ShiryaevRoberts, cusum_limit, kolmogorov_smirnov, psi_of_counts,
+    ShiryaevRoberts, cusum_limit, distribution::most_moved, kolmogorov_smirnov, psi_of_counts,
 };
 
 /// Bins of the population stability index.
@@ -22,8 +22,9 @@ const TESTS: f64 = 4.0;
 /// Labels whose times are kept, to tell since when something is so.
 const TIMES: usize = 1_024;
 
-/// The simulation of the CUSUM's limit takes time in proportion to the run length; beyond this one the limit grows with its
-/// logarithm, as the run length grows with the exponential of the limit (Siegmund 1985, "Sequential Analysis", chapter 2).
+/// The simulation of the CUSUM's limit takes time in proportion to the run length; beyond this one the limit grows with
+/// its logarithm, as the run length grows with the exponential of the limit (Siegmund 1985, "Sequential Analysis",
+/// chapter 2).
 const LONGEST_SIMULATED: f64 = 5_000.0;
 
 /// The simulation draws from so many probabilities of the reference.
@@ -46,7 +47,7 @@ impl Sample {
             self.from_us = seen.time_us;
         }
         self.probabilities.push(seen.win_probability.get());
-        self.tokens.push(seen.tokens);
+        self.tokens.push(if seen.tokens.is_finite() { seen.tokens } else { 0.0 });
         *self.scripts.entry(seen.script.to_owned()).or_default() += 1;
     }
 
@@ -84,9 +85,14 @@ pub(super) struct Stream {
     evidence: EProcess,
     rate: ShiryaevRoberts,
     fallback: ShiryaevRoberts,
-    /// Times of the last labels and of the last decisions, each with its number.
+    /// Decisions whose operating point aims at a rate: how many, how many were strong, and the sum of the rates.
+    #[serde(default)]
+    aimed: (u64, u64, f64),
+    /// Times of the last labels, decisions, and decisions that aim at a rate, each with its number.
     label_times: VecDeque<(u64, i64)>,
     decision_times: VecDeque<(u64, i64)>,
+    #[serde(default)]
+    aimed_times: VecDeque<(u64, i64)>,
 }
 
 fn note(times: &mut VecDeque<(u64, i64)>, number: u64, time_us: i64) {
@@ -96,9 +102,11 @@ fn note(times: &mut VecDeque<(u64, i64)>, number: u64, time_us: i64) {
     times.push_back((number, time_us));
 }
 
-/// The time of the first event after the `since` first ones, or of the oldest that is known.
+/// The time of the first event after the `since` first ones: where that is forgotten the oldest that is known, where it
+/// has not come yet the last.
 fn time_after(times: &VecDeque<(u64, i64)>, since: u64) -> i64 {
-    times.iter().find(|(number, _)| *number > since).map_or(0, |(_, time_us)| *time_us)
+    let first = times.iter().find(|(number, _)| *number > since).or(times.back());
+    first.map_or(0, |(_, time_us)| *time_us)
 }
 
 impl Stream {
@@ -123,8 +131,10 @@ impl Stream {
             evidence: EProcess::default(),
             rate: ShiryaevRoberts::new(of_rates, tolerance),
             fallback: ShiryaevRoberts::upward(of_rates, tolerance),
+            aimed: (0, 0, 0.0),
             label_times: VecDeque::new(),
             decision_times: VecDeque::new(),
+            aimed_times: VecDeque::new(),
         }
     }
 
@@ -190,7 +200,13 @@ impl Stream {
         let counts = |sample: &Sample| -> Vec<u64> {
             kinds.iter().map(|kind| sample.scripts.get(*kind).copied().unwrap_or(0)).collect()
         };
-        let scripts = psi_of_counts(&counts(&base.sample), &counts(window));
+        let (before, now) = (counts(&base.sample), counts(window));
+        let scripts = psi_of_counts(&before, &now);
+        let of_scripts = most_moved(&before, &now).map_or_else(String::new, |(kind, _)| {
+            let share = |counts: &[u64], n: usize| counts[kind] as f64 / n.max(1) as f64;
+            let (first, last) = (share(&before, base.sample.len()), share(&now, window.len()));
+            format!("script {}: share {first:.3} at first, {last:.3} now", kinds[kind])
+        });
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let moved = |what: &str, before: &[f64], now: &[f64]| {
             format!("{what}: mean {:.3} at first, {:.3} now", mean(before), mean(now))
@@ -203,7 +219,7 @@ impl Stream {
             (Monitor::ProbabilityPsi, psi.value, psi.p_value, of_p.clone()),
             (Monitor::ProbabilityKs, distance, ks, of_p),
             (Monitor::LengthPsi, length.value, length.p_value, of_length),
-            (Monitor::ScriptPsi, scripts.value, scripts.p_value, "other scripts than at first".to_owned()),
+            (Monitor::ScriptPsi, scripts.value, scripts.p_value, of_scripts),
         ] {
             let was_loud = self.loud.contains(&monitor);
             if p_value >= level {
@@ -236,26 +252,18 @@ impl Stream {
     fn rates(&mut self, seen: &DecisionSeen<'_>, options: &WatchOptions) -> Vec<Raised> {
         let mut raised = Vec::new();
         let rate = |share: f64| WinProbability::new(share.clamp(0.001, 0.999)).ok();
-        if seen.target != self.target {
-            // Another operating point: another rate to be held.
-            self.rate = ShiryaevRoberts::new(options.decisions_per_false_alarm, options.tolerance);
-            self.target = seen.target;
-        }
+        self.target = seen.target.or(self.target);
         // Where stakes are high everything goes strong, whatever the operating point aims at.
-        if let Some(target) = seen.target.and_then(rate).filter(|_| !seen.high_stakes)
-            && let Some(alarm) = self.rate.update(target, seen.strong)
-        {
-            let evidence = format!(
-                "strong is called {} than the operating point aims at ({:.3}), its odds times {:.2}; {:.3} since the \
-                 beginning",
-                if alarm.shift > 0.0 { "more often" } else { "less often" },
-                target.get(),
-                alarm.shift.exp(),
-                self.strong as f64 / self.decisions as f64
-            );
-            let action = "the mix of queries has moved: select the threshold again with `training threshold`, on \
-                          traffic of now";
-            raised.push(self.of_rate(Monitor::StrongCallRate, seen, alarm, evidence, action));
+        if let Some(target) = seen.target.and_then(rate).filter(|_| !seen.high_stakes) {
+            let (number, strong, sum) = &mut self.aimed;
+            *number += 1;
+            *strong += u64::from(seen.strong);
+            *sum += target.get();
+            note(&mut self.aimed_times, *number, seen.time_us);
+            // Each decision is held to the rate of its own operating point, so points may come in any mixture.
+            if let Some(alarm) = self.rate.update(target, seen.strong) {
+                raised.push(self.off_target(seen, alarm));
+            }
         }
         if let Some(allowed) = rate(options.fallback_rate)
             && let Some(alarm) = self.fallback.update(allowed, seen.fallback)
@@ -267,30 +275,46 @@ impl Stream {
             );
             let action = "the encoder does not keep up or is lost: look at tier_counters of GetInfo, add workers or \
                           replicas";
-            raised.push(self.of_rate(Monitor::FallbackRate, seen, alarm, evidence, action));
+            raised.push(Raised {
+                monitor: Monitor::FallbackRate,
+                pair: seen.pair.to_owned(),
+                slice: String::new(),
+                time_us: seen.time_us,
+                since_us: time_after(
+                    &self.decision_times,
+                    self.decisions.saturating_sub(alarm.at - alarm.since),
+                ),
+                statistic: alarm.statistic,
+                limit: alarm.limit,
+                evidence,
+                action: action.to_owned(),
+            });
         }
         raised
     }
 
-    fn of_rate(
-        &self,
-        monitor: Monitor,
-        seen: &DecisionSeen<'_>,
-        alarm: Alarm,
-        evidence: String,
-        action: &str,
-    ) -> Raised {
+    fn off_target(&self, seen: &DecisionSeen<'_>, alarm: Alarm) -> Raised {
+        let (number, strong, sum) = self.aimed;
         Raised {
-            monitor,
+            monitor: Monitor::StrongCallRate,
             pair: seen.pair.to_owned(),
             slice: String::new(),
             time_us: seen.time_us,
-            // Numbers of a rate's monitor begin anew with its operating point: the time is as far as can be told.
-            since_us: time_after(&self.decision_times, self.decisions.saturating_sub(alarm.at - alarm.since)),
+            since_us: time_after(&self.aimed_times, number.saturating_sub(alarm.at - alarm.since)),
             statistic: alarm.statistic,
             limit: alarm.limit,
-            evidence,
-            action: action.to_owned(),
+            evidence: format!(
+                "strong is called {} than the operating point aims at, its odds times {:.2}, over the last {} \
+                 decisions; since the beginning {:.3}, aimed at {:.3} on average",
+                if alarm.shift > 0.0 { "more often" } else { "less often" },
+                alarm.shift.exp(),
+                alarm.at - alarm.since,
+                strong as f64 / number.max(1) as f64,
+                sum / number.max(1) as f64
+            ),
+            action: "the mix of queries has moved: select the threshold again with `training threshold`, on traffic of \
+                     now"
+                .to_owned(),
         }
     }
 
