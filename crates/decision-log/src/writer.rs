@@ -212,13 +212,17 @@ impl DecisionLog {
         let work = move || {
             match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Err(error) => _ = opened.send(Err(Refusal::Thread(error))),
-                Ok(runtime) => runtime.block_on(async {
-                    let first = writer.connect().await;
-                    let away = first.as_ref().is_err_and(StoreError::is_away);
-                    let refused = first.is_err() && !away;
-                    let _ = opened.send(if refused { first.map_err(Refusal::Store) } else { Ok(()) });
-                    if !refused {
-                        writer.run().await;
+                Ok(runtime) => runtime.block_on(async move {
+                    match writer.connect().await {
+                        Err(error) if !error.is_away() => {
+                            // The spool is free again before anybody hears of it.
+                            drop(writer);
+                            let _ = opened.send(Err(Refusal::Store(error)));
+                        }
+                        _ => {
+                            let _ = opened.send(Ok(()));
+                            writer.run().await;
+                        }
                     }
                 }),
             }
