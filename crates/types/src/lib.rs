@@ -12,6 +12,8 @@ mod tier;
 pub use backend::BackendIdentity;
 pub use decision::{Decision, Reason, RungEvidence};
 pub use model::{Ladder, ModelError, ModelName, ModelPair, Tier};
-pub use probability::{ProbabilityError, ProbabilityInterval, Score, Threshold, WinProbability};
+pub use probability::{
+    ProbabilityError, ProbabilityInterval, Score, SuccessProbability, Threshold, WinProbability,
+};
 pub use query::{Body, Message, Query, QueryError, Role};
 pub use tier::{ScoringTier, TierReason, TierWish};

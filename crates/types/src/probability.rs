@@ -64,6 +64,30 @@ impl WinProbability {
     }
 }
 
+/// Calibrated P(an answer is acceptable | query and answer), for one model's answer, in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct SuccessProbability(f64);
+
+impl SuccessProbability {
+    /// Wraps a probability.
+    ///
+    /// # Errors
+    /// When it is NaN or outside [0, 1].
+    pub fn new(probability: f64) -> Result<Self, ProbabilityError> {
+        WinProbability::new(probability).map(|p| Self(p.get()))
+    }
+
+    /// The nearest probability to a computed value; NaN becomes 0: in doubt an answer is not acceptable.
+    pub fn saturating(value: f64) -> Self {
+        Self(if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) })
+    }
+
+    /// The probability.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
 /// An interval of probabilities around a calibrated one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProbabilityInterval {
@@ -139,6 +163,8 @@ mod tests {
         for good in [0.0, -0.0, 0.5, 1.0] {
             assert!(WinProbability::new(good).is_ok_and(|p| p.get() == good));
         }
+        assert_eq!(SuccessProbability::saturating(f64::NAN).get(), 0.0);
+        assert!(SuccessProbability::new(1.5).is_err() && SuccessProbability::saturating(1.5).get() == 1.0);
         assert!(Score::new(f64::NEG_INFINITY).is_err());
         assert!(Score::new(-40.0).is_ok_and(|s| s.logit() == -40.0));
     }
