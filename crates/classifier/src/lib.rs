@@ -1,6 +1,6 @@
 //! The difficulty classifier: burn modules that turn features into a latent vector of the query,
-//! ability vectors that turn the latent vector into scores of models and pairs, and their weights
-//! as bytes. Raw scores only: probabilities are made in `calibration`, folders in `artifact`,
+//! ability vectors that turn the latent vector into scores of models and pairs; beside it the verifier of
+//! answers; and their weights as bytes. Raw scores only: probabilities are made in `calibration`, folders in `artifact`,
 //! gradients in `training`.
 
 mod ability;
@@ -10,6 +10,7 @@ mod general;
 mod network;
 mod ngrams;
 mod scorer;
+mod verifier;
 mod weights;
 
 pub use ability::{Abilities, Ability};
@@ -19,4 +20,7 @@ pub use general::GeneralAxis;
 pub use network::{Network, NetworkConfig};
 pub use ngrams::NgramTable;
 pub use scorer::{Classifier, Scratch};
+pub use verifier::{
+    AnswerGiven, Standard, UsualLengths, VERIFIER_DENSE_LEN, Verifier, VerifierScratch, WideWeights,
+};
 pub use weights::{WeightsError, for_each_network_tensor};

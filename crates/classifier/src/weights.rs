@@ -3,12 +3,16 @@
 
 use burn::module::Param;
 use burn::tensor::{Device, Shape, Tensor, TensorData};
-use features::SURFACE_LEN;
+use features::{FeatureConfig, SURFACE_LEN};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use thiserror::Error;
+use types::ModelName;
 
-use crate::{Abilities, Classifier, GeneralAxis, Network, NetworkConfig, NgramTable};
+use crate::verifier::{Standard, UsualLengths, WideWeights};
+use crate::{
+    Abilities, Classifier, GeneralAxis, Network, NetworkConfig, NgramTable, VERIFIER_DENSE_LEN, Verifier,
+};
 
 /// Why weights were refused.
 #[derive(Debug, Error)]
@@ -35,6 +39,9 @@ pub enum WeightsError {
     /// A table of n-grams that is out of order or holds an idf that is none.
     #[error("tensor {0}: expected ascending hashes with a positive idf each")]
     Ngrams(String),
+    /// A standard deviation that is none.
+    #[error("tensor {0}: expected numbers above 0")]
+    NotPositive(String),
     /// Tensors beyond those the configuration asks for.
     #[error("unexpected tensors: {0:?}")]
     Unexpected(Vec<String>),
@@ -109,15 +116,30 @@ pub(crate) fn to_bytes(
     ngrams: &NgramTable,
 ) -> Result<Vec<u8>, WeightsError> {
     let mut all = tensors(network, abilities)?;
-    all.extend(table(ngrams));
+    all.extend(table(NGRAMS, ngrams));
     serialize(all)
 }
 
+/// Names of the columns of a table of n-grams.
+#[derive(Clone, Copy)]
+struct TableNames {
+    hashes: &'static str,
+    idf: &'static str,
+}
+
+const NGRAMS: TableNames = TableNames { hashes: "ngrams.hashes", idf: "ngrams.idf" };
+const QUERY_NGRAMS: TableNames = TableNames { hashes: "query.hashes", idf: "query.idf" };
+const ANSWER_NGRAMS: TableNames = TableNames { hashes: "answer.hashes", idf: "answer.idf" };
+
 /// The columns of a table of n-grams.
-fn table(ngrams: &NgramTable) -> [(&'static str, Plain); 2] {
+fn table(names: TableNames, ngrams: &NgramTable) -> [(&'static str, Plain); 2] {
     let bytes = ngrams.hashes().iter().flat_map(|h| h.to_le_bytes()).collect();
     let hashes = Plain { dtype: Dtype::U64, shape: vec![ngrams.len()], bytes };
-    [("ngrams.idf", plain(vec![ngrams.len()], ngrams.idf())), ("ngrams.hashes", hashes)]
+    [(names.idf, column(ngrams.idf())), (names.hashes, hashes)]
+}
+
+fn column(values: &[f32]) -> Plain {
+    plain(vec![values.len()], values)
 }
 
 fn serialize(mut all: Vec<(&'static str, Plain)>) -> Result<Vec<u8>, WeightsError> {
@@ -135,21 +157,20 @@ fn serialize(mut all: Vec<(&'static str, Plain)>) -> Result<Vec<u8>, WeightsErro
 
 /// Serialises a general axis.
 pub(crate) fn axis_to_bytes(axis: &GeneralAxis) -> Result<Vec<u8>, WeightsError> {
-    let column = |values: &[f32]| plain(vec![values.len()], values);
     let mut all = vec![
         ("wide", column(&axis.wide)),
         ("surface", column(&axis.surface)),
         ("surface_mean", column(&axis.surface_mean)),
         ("surface_scale", column(&axis.surface_scale)),
     ];
-    all.extend(table(&axis.ngrams));
+    all.extend(table(NGRAMS, &axis.ngrams));
     serialize(all)
 }
 
 /// Restores a general axis from bytes written by [`axis_to_bytes`].
 pub(crate) fn axis_from_bytes(bytes: &[u8]) -> Result<GeneralAxis, WeightsError> {
     let mut reader = Reader::new(bytes)?;
-    let ngrams = reader.ngrams()?;
+    let ngrams = reader.ngrams(NGRAMS)?;
     let axis = GeneralAxis {
         wide: reader.values("wide", &[ngrams.len()])?,
         surface: reader.values("surface", &[SURFACE_LEN])?,
@@ -159,6 +180,57 @@ pub(crate) fn axis_from_bytes(bytes: &[u8]) -> Result<GeneralAxis, WeightsError>
     };
     reader.finish()?;
     Ok(axis)
+}
+
+/// Serialises a verifier.
+pub(crate) fn verifier_to_bytes(verifier: &Verifier) -> Result<Vec<u8>, WeightsError> {
+    let mut all = vec![
+        ("query.weights", column(&verifier.query.weights)),
+        ("answer.weights", column(&verifier.answer.weights)),
+        ("dense.mean", column(&verifier.standard.mean)),
+        ("dense.scale", column(&verifier.standard.scale)),
+        ("dense.shared", column(&verifier.shared)),
+        ("dense.by_model", column(&verifier.by_model)),
+        ("lengths.mean", column(&verifier.lengths.mean)),
+        ("lengths.deviation", column(&verifier.lengths.deviation)),
+    ];
+    all.extend(table(QUERY_NGRAMS, &verifier.query.ngrams));
+    all.extend(table(ANSWER_NGRAMS, &verifier.answer.ngrams));
+    serialize(all)
+}
+
+/// Restores a verifier from bytes written by [`verifier_to_bytes`].
+pub(crate) fn verifier_from_bytes(
+    bytes: &[u8],
+    features: FeatureConfig,
+    models: Vec<ModelName>,
+    tasks: Vec<String>,
+) -> Result<Verifier, WeightsError> {
+    let mut reader = Reader::new(bytes)?;
+    let cells = [(tasks.len() + 1) * (models.len() + 1)];
+    let (query, answer) = (reader.ngrams(QUERY_NGRAMS)?, reader.ngrams(ANSWER_NGRAMS)?);
+    let verifier = Verifier {
+        query: WideWeights { weights: reader.values("query.weights", &[query.len()])?, ngrams: query },
+        answer: WideWeights { weights: reader.values("answer.weights", &[answer.len()])?, ngrams: answer },
+        standard: Standard {
+            mean: reader.values("dense.mean", &[VERIFIER_DENSE_LEN])?,
+            scale: reader.values("dense.scale", &[VERIFIER_DENSE_LEN])?,
+        },
+        shared: reader.values("dense.shared", &[VERIFIER_DENSE_LEN + 1])?,
+        by_model: reader.values("dense.by_model", &[models.len() * (VERIFIER_DENSE_LEN + 1)])?,
+        lengths: UsualLengths {
+            tasks,
+            mean: reader.values("lengths.mean", &cells)?,
+            deviation: reader.values("lengths.deviation", &cells)?,
+        },
+        features,
+        models,
+    };
+    reader.finish()?;
+    if verifier.lengths.deviation.iter().any(|deviation| *deviation <= 0.0) {
+        return Err(WeightsError::NotPositive("lengths.deviation".to_owned()));
+    }
+    Ok(verifier)
 }
 
 /// Gives the name and the bytes of every tensor of the query network, in the order of their names: what the
@@ -214,12 +286,11 @@ impl<'a> Reader<'a> {
         Ok(view.data())
     }
 
-    fn ngrams(&mut self) -> Result<NgramTable, WeightsError> {
-        let name = "ngrams.hashes";
-        let (chunks, _) = self.bytes(name, Dtype::U64, None)?.as_chunks::<8>();
+    fn ngrams(&mut self, names: TableNames) -> Result<NgramTable, WeightsError> {
+        let (chunks, _) = self.bytes(names.hashes, Dtype::U64, None)?.as_chunks::<8>();
         let hashes: Vec<u64> = chunks.iter().map(|b| u64::from_le_bytes(*b)).collect();
-        let idf = self.values("ngrams.idf", &[hashes.len()])?;
-        NgramTable::new(hashes, idf).ok_or_else(|| WeightsError::Ngrams(name.to_owned()))
+        let idf = self.values(names.idf, &[hashes.len()])?;
+        NgramTable::new(hashes, idf).ok_or_else(|| WeightsError::Ngrams(names.hashes.to_owned()))
     }
 
     fn values(&mut self, name: &'static str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
@@ -259,7 +330,7 @@ pub(crate) fn from_bytes(
     let mut reader = OnDevice { reader: Reader::new(bytes)?, device };
     let (latent, m) = (config.latent, models.len());
     let tokens = 1 << config.features.token_bits;
-    let ngrams = reader.reader.ngrams()?;
+    let ngrams = reader.reader.ngrams(NGRAMS)?;
     let pooled = 2 * config.token_dim + SURFACE_LEN;
     let mut network = config.init(ngrams.len(), device);
     network.wide.weight = reader.param("network.wide", [ngrams.len().max(1), latent])?;

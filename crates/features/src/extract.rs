@@ -75,11 +75,7 @@ impl Extractor {
     /// The last user turn is read first (head and tail); what the budget leaves goes to earlier
     /// user turns, newest first. Earlier answers count by size only, the system prompt by size and identity.
     pub fn extract(&mut self, query: &Query, out: &mut Features) {
-        out.tokens.clear();
-        out.ngrams.clear();
-        out.ngram_counts.clear();
-        out.truncated = false;
-        self.raw_ngrams.clear();
+        self.start(out);
         let mut counts = Counts::default();
         for (role, text) in query.parts() {
             counts.turns += u32::from(role != Role::System);
@@ -100,6 +96,27 @@ impl Extractor {
             let end = self.read(text, budget, &mut counts, &mut out.tokens);
             out.truncated |= end < text.len();
         }
+        self.finish(&mut counts, out);
+    }
+
+    /// Fills `out` with the features of one text, such as an answer: what a query of that text would give.
+    pub(crate) fn extract_text(&mut self, text: &str, out: &mut Features) {
+        self.start(out);
+        let mut counts = Counts::default();
+        (counts.turns, counts.bytes) = (1, text.len());
+        self.head_and_tail(text, &mut counts, out);
+        self.finish(&mut counts, out);
+    }
+
+    fn start(&mut self, out: &mut Features) {
+        out.tokens.clear();
+        out.ngrams.clear();
+        out.ngram_counts.clear();
+        out.truncated = false;
+        self.raw_ngrams.clear();
+    }
+
+    fn finish(&mut self, counts: &mut Counts, out: &mut Features) {
         self.count_ngrams(out);
         (counts.ngrams, counts.distinct_ngrams) = (self.raw_ngrams.len(), out.ngrams.len());
         out.surface = counts.row();

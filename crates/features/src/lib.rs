@@ -5,6 +5,7 @@
 //! surface features (methods section 10). No weights live here: the same text always gives the
 //! same numbers. Training and serving share this one implementation.
 
+pub mod answer;
 mod extract;
 mod hash;
 mod scan;
