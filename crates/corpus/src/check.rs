@@ -116,7 +116,7 @@ pub fn select(mut examples: Vec<Example>, only: &[String], without: &[String]) -
 }
 
 /// sha256 over queries and evidence, hex; the same whatever the order of rows, the format they came
-/// in, and how they were grouped.
+/// in, and how they were grouped. Answers count where they were read.
 pub fn fingerprint<'a>(examples: impl IntoIterator<Item = &'a Example>) -> String {
     let mut rows: Vec<[u8; 32]> = examples.into_iter().map(row_digest).collect();
     rows.sort_unstable();
@@ -140,6 +140,11 @@ fn row_digest(example: &Example) -> [u8; 32] {
     for (model, score) in &example.evidence.outcomes {
         field(model.as_str());
         field(&format!("{score:?}"));
+    }
+    for (model, answer) in &example.evidence.answers {
+        field(model.as_str());
+        field(&answer.text);
+        field(&format!("{:?}", answer.signals));
     }
     for preference in &example.evidence.preferences {
         field(preference.model_a.as_str());

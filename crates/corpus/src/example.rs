@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use types::{ModelName, Query};
 
+use crate::Answer;
+
 /// Who won a pairwise comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Winner {
@@ -36,6 +38,8 @@ pub struct Evidence {
     pub outcomes: BTreeMap<ModelName, f64>,
     /// Pairwise preferences.
     pub preferences: Vec<Preference>,
+    /// What models wrote, where it was kept: every one of them has an outcome.
+    pub answers: BTreeMap<ModelName, Answer>,
 }
 
 /// One validated row.

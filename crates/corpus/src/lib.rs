@@ -1,6 +1,7 @@
 //! Data in: examples, the readers that make them, how they are grouped and split, and the
 //! embedded starter corpus. No model lives here, so checking data never builds one.
 
+mod answer;
 mod check;
 mod duplicates;
 mod error;
@@ -11,6 +12,7 @@ mod split;
 pub mod starter;
 mod write;
 
+pub use answer::Answer;
 pub use check::{PairCounts, check_pair, fingerprint, select};
 pub use duplicates::{Grouping, group_duplicates};
 pub use error::{CorpusError, Invalid};

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use types::{Body, Message, ModelName, Query, Role};
 
+use crate::answer::AnswerRecord;
 use crate::{Evidence, Example, Preference, Winner};
 
 /// A field that does not hold what it should.
@@ -38,6 +39,9 @@ pub(crate) struct Record {
     /// Score in [0, 1] by model.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) outcomes: BTreeMap<String, f64>,
+    /// What models wrote.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) answers: BTreeMap<String, AnswerRecord>,
     /// Pairwise preferences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) preferences: Vec<PreferenceRecord>,
@@ -130,6 +134,14 @@ impl Record {
             self.preferences.iter().map(PreferenceRecord::preference).collect::<Result<_, _>>()?;
         if evidence == Evidence::default() {
             return Err(field("outcomes", "expected outcomes or preferences, found neither"));
+        }
+        for (name, record) in self.answers {
+            let at = format!("answers.{name}");
+            let model = model(&name, &at)?;
+            if !evidence.outcomes.contains_key(&model) {
+                return Err(field(&at, "expected an outcome of the same model, found none"));
+            }
+            evidence.answers.insert(model, record.answer(&at)?);
         }
         let weight = self.weight.unwrap_or(1.0);
         if !(weight.is_finite() && weight > 0.0) {
@@ -234,6 +246,7 @@ impl From<&Example> for Record {
             messages,
             system: example.query.system().map(str::to_owned),
             outcomes: evidence.outcomes.iter().map(|(m, s)| (m.as_str().to_owned(), *s)).collect(),
+            answers: evidence.answers.iter().map(|(m, a)| (m.as_str().to_owned(), a.into())).collect(),
             preferences: evidence.preferences.iter().map(preference).collect(),
             weight: (example.weight != 1.0).then_some(example.weight),
             slices: example.slices.clone(),

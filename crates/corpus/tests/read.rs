@@ -12,7 +12,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use corpus::{Corpus, CorpusError, Evidence, Example, Preference, ReadOptions, Winner, read, write_jsonl};
+use corpus::{
+    Answer, Corpus, CorpusError, Evidence, Example, Preference, ReadOptions, Winner, read, write_jsonl,
+};
+use features::answer::{FinishReason, Signals};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -175,6 +178,27 @@ fn prompts_and_outcomes_are_joined_and_strangers_are_named() {
 }
 
 #[test]
+fn answers_of_a_folder_are_kept_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    stored(&folder, "prompts.jsonl.gz", &gz(b"{\"id\":\"p1\",\"prompt\":\"2 + 2?\"}\n"));
+    let outcome = br#"{"prompt_id":"p1","model":"big","score":1,"cost_usd":0.25}"#;
+    stored(&folder, "outcomes.jsonl.gz", &gz(outcome));
+    let written =
+        |model: &str| format!("{{\"prompt_id\":\"p1\",\"model\":\"{model}\",\"answer\":\"It is 4.\"}}\n");
+    let answers = written("big") + &written("unjudged");
+    stored(&folder, "answers.jsonl.gz", &gz(answers.as_bytes()));
+    assert!(strict(folder.path()).unwrap().examples[0].evidence.answers.is_empty());
+    let whole = ReadOptions { answers: true, ..ReadOptions::default() };
+    let examples = read(folder.path(), &whole).unwrap().examples;
+    let kept: Vec<_> = examples[0].evidence.answers.iter().collect();
+    assert_eq!(kept.len(), 1, "an answer whose worth is not known teaches nothing");
+    assert_eq!((kept[0].1.text.as_str(), kept[0].1.cost_usd), ("It is 4.", Some(0.25)));
+    stored(&folder, "answers.jsonl.gz", &gz((written("big") + &written("big")).as_bytes()));
+    let text = read(folder.path(), &whole).unwrap_err().to_string();
+    assert!(text.contains("answers.jsonl.gz:2: field model: expected one answer of big"), "{text}");
+}
+
+#[test]
 fn bad_rows_are_named_by_file_line_field_and_expectation() {
     let row =
         |field: &str| format!("{{\"query\":\"q\",\"outcomes\":{{\"m\":1}}}}\n{{\"query\":\"q\",{field}}}\n");
@@ -193,6 +217,19 @@ fn bad_rows_are_named_by_file_line_field_and_expectation() {
             r#""preferences":[{"model_a":"m","model_b":"n","winner":"both"}]"#,
             "x.jsonl:2: field winner: expected a, b, tie or tie_bothbad, found \"both\"",
         ),
+        (
+            r#""outcomes":{"m":1},"answers":{"n":{"text":"4"}}"#,
+            "x.jsonl:2: field answers.n: expected an outcome of the same model, found none",
+        ),
+        (
+            r#""outcomes":{"m":1},"answers":{"m":{"text":"4","finish_reason":"done"}}"#,
+            "x.jsonl:2: field answers.m.finish_reason: expected stop, length",
+        ),
+        (
+            r#""outcomes":{"m":1},"answers":{"m":{"text":"4","mean_log_probability":0.5}}"#,
+            "x.jsonl:2: field answers.m.mean_log_probability: expected a log-probability, at most 0",
+        ),
+        (r#""outcomes":{"m":1},"answers":{"m":{}}"#, "x.jsonl:2: field answers.m: missing field `text`"),
         (r#""outcomes":{"m":1},"slices":["\ud83d"]"#, "x.jsonl:2: field slices"),
     ] {
         let text = complaint("x.jsonl", row(field).as_bytes());
@@ -225,7 +262,7 @@ fn the_first_bad_row_stops_with_a_count_of_each_kind_unless_bad_rows_are_skipped
     let CorpusError::Rows { first, kinds } = strict(&path).unwrap_err() else { panic!("rows") };
     assert_eq!((first.line, first.field.as_str()), (1, "outcomes.m"));
     assert_eq!(kinds, [("field line".to_owned(), 1), ("field outcomes".to_owned(), 2)].into());
-    let corpus = read(&path, &ReadOptions { skip_invalid: true }).unwrap();
+    let corpus = read(&path, &ReadOptions { skip_invalid: true, ..ReadOptions::default() }).unwrap();
     assert_eq!((corpus.report.rows_read, corpus.report.rows_kept), (4, 1));
     assert_eq!(corpus.report.skipped.values().sum::<usize>(), 3);
 }
@@ -286,7 +323,22 @@ fn arbitrary_example() -> impl Strategy<Value = Example> {
     });
     let evidence =
         (prop::collection::btree_map(name(), 0.0..=1.0f64, 1..4), prop::collection::vec(preference, 0..3))
-            .prop_map(|(outcomes, preferences)| Evidence { outcomes, preferences });
+            .prop_map(|(outcomes, preferences)| Evidence { outcomes, preferences, ..Evidence::default() });
+    let signals =
+        (any::<bool>(), prop::option::of(-9.0..=0.0f64), prop::collection::vec(any::<String>(), 0..2))
+            .prop_map(|(stopped, mean_log_probability, other_answers)| Signals {
+                finish_reason: stopped.then_some(FinishReason::Stop),
+                mean_log_probability,
+                other_answers,
+                ..Signals::default()
+            });
+    let answer = (any::<String>(), signals, prop::option::of(0.0..1e6f64))
+        .prop_map(|(text, signals, cost_usd)| Answer { text, signals, cost_usd, latency_s: None });
+    let evidence = (evidence, prop::option::of(answer)).prop_map(|(mut evidence, answer)| {
+        let first = evidence.outcomes.keys().next().cloned();
+        evidence.answers = first.zip(answer).into_iter().collect();
+        evidence
+    });
     let stamp = prop::option::of(-60_000_000_000_000_000i64..250_000_000_000_000_000);
     let rest = (
         1e-6..1e6f64,
@@ -318,7 +370,11 @@ proptest! {
         let mut bytes = Vec::new();
         write_jsonl(&examples, &mut bytes).unwrap();
         let path = stored(&folder, "x.jsonl", &bytes);
-        prop_assert_eq!(strict(&path).unwrap().examples, examples);
+        let whole = ReadOptions { answers: true, ..ReadOptions::default() };
+        prop_assert_eq!(&read(&path, &whole).unwrap().examples, &examples);
+        let mut bare = examples;
+        bare.iter_mut().for_each(|example| example.evidence.answers.clear());
+        prop_assert_eq!(strict(&path).unwrap().examples, bare);
     }
 
     #[test]

@@ -72,7 +72,19 @@ impl DataArgs {
     /// # Errors
     /// When a file is refused or nothing is left.
     pub fn load(&self, say: &mut dyn FnMut(&str)) -> Result<Loaded> {
-        let mut loaded = if self.data.is_empty() { self.starter(say) } else { self.files(say)? };
+        self.load_with(false, say)
+    }
+
+    /// The same with what models wrote.
+    ///
+    /// # Errors
+    /// When a file is refused or nothing is left.
+    pub fn load_with_answers(&self, say: &mut dyn FnMut(&str)) -> Result<Loaded> {
+        self.load_with(true, say)
+    }
+
+    fn load_with(&self, answers: bool, say: &mut dyn FnMut(&str)) -> Result<Loaded> {
+        let mut loaded = if self.data.is_empty() { self.starter(say) } else { self.files(answers, say)? };
         let before = loaded.examples.len();
         loaded.examples = corpus::select(loaded.examples, &self.only, &self.without);
         if loaded.examples.len() < before {
@@ -93,8 +105,8 @@ impl DataArgs {
         }
     }
 
-    fn files(&self, say: &mut dyn FnMut(&str)) -> Result<Loaded> {
-        let options = ReadOptions { skip_invalid: self.skip_invalid };
+    fn files(&self, answers: bool, say: &mut dyn FnMut(&str)) -> Result<Loaded> {
+        let options = ReadOptions { skip_invalid: self.skip_invalid, answers };
         let mut loaded = Loaded { examples: Vec::new(), sources: Vec::new(), simulated: false };
         for path in &self.data {
             let Corpus { examples, sources, report } = corpus::read(path, &options)?;

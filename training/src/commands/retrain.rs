@@ -130,7 +130,7 @@ fn evidence(joined: &Joined) -> Result<Evidence> {
             winner,
         });
     }
-    Ok(Evidence { outcomes, preferences })
+    Ok(Evidence { outcomes, preferences, ..Evidence::default() })
 }
 
 /// A kept text as the query it was.

@@ -160,7 +160,7 @@ mod tests {
             Example {
                 id: i.to_string(),
                 query: Query::text(words.join(" ")),
-                evidence: Evidence { outcomes: BTreeMap::from(outcomes), preferences: vec![] },
+                evidence: Evidence { outcomes: BTreeMap::from(outcomes), ..Evidence::default() },
                 weight: 1.0,
                 slices: vec![(if hard { "category:maths" } else { "category:food" }).to_owned()],
                 group: None,

@@ -18,6 +18,8 @@ use crate::{CorpusError, Example, Invalid};
 pub struct ReadOptions {
     /// Count and report invalid rows instead of stopping at the first.
     pub skip_invalid: bool,
+    /// Keep what models wrote; most uses need what came of it alone.
+    pub answers: bool,
 }
 
 /// What reading did.
@@ -50,7 +52,7 @@ pub struct Corpus {
 /// # Errors
 /// When a file cannot be read, is of no known format, or holds invalid rows that are not to be skipped.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Corpus, CorpusError> {
-    let mut sink = Sink::default();
+    let mut sink = Sink { answers: options.answers, ..Sink::default() };
     read_into(path, &mut sink)?;
     sink.finish(options)
 }
@@ -140,6 +142,7 @@ fn lines(path: &Path, mut each: impl FnMut(usize, &[u8])) -> Result<(), CorpusEr
 #[derive(Debug, Default)]
 struct Sink {
     examples: Vec<Example>,
+    answers: bool,
     sources: Vec<String>,
     rows: usize,
     first: Option<Invalid>,
@@ -150,7 +153,12 @@ impl Sink {
     fn row(&mut self, file: &Path, line: usize, row: Result<Example, FieldError>) {
         self.rows += 1;
         match row {
-            Ok(example) => self.examples.push(example),
+            Ok(mut example) => {
+                if !self.answers {
+                    example.evidence.answers.clear();
+                }
+                self.examples.push(example);
+            }
             Err(error) => self.invalid(file, line, error),
         }
     }

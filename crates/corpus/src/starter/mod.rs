@@ -165,7 +165,7 @@ fn to_example(row: usize, draft: Draft, names: &[ModelName], outcomes: &mut Dice
     Example {
         id: format!("starter-{row:06}"),
         query,
-        evidence: Evidence { outcomes, preferences: Vec::new() },
+        evidence: Evidence { outcomes, ..Evidence::default() },
         weight: 1.0,
         slices: vec![format!("family:{family}"), format!("language:{language}"), "simulated".to_owned()],
         group: Some(format!("starter-{language}-{family}-{template}-{skeleton:016x}")),
