@@ -21,6 +21,7 @@ pub mod tiers;
 pub mod tune;
 #[cfg(feature = "object-store")]
 pub mod upload;
+pub mod verifier;
 pub mod what_if;
 pub mod workload;
 pub mod zero_shot;

@@ -20,6 +20,9 @@ pub enum ArtifactError {
     /// The folder is no artifact.
     #[error("{}: no manifest.json here, so this is no artifact: train one with `cargo run --release -p training`", .0.display())]
     NotAnArtifact(PathBuf),
+    /// The folder is no verifier.
+    #[error("{}: no manifest.json of a verifier here: train one with `training verifier fit`", .0.display())]
+    NotAVerifier(PathBuf),
     /// A JSON file that does not read as it should.
     #[error("{}: line {line}: {reason}", file.display())]
     Malformed {

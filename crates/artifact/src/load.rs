@@ -1,5 +1,6 @@
 //! Reading an artifact: hashes first, then contents, then the probes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -59,13 +60,7 @@ impl Artifact {
         encoder: Option<EncoderPlace>,
     ) -> Result<Self, ArtifactError> {
         let manifest = read_manifest(folder)?;
-        for (name, expected) in &manifest.files {
-            let file = inside(folder, name)?;
-            let found = sha256(&read(&file)?);
-            if found != *expected {
-                return Err(ArtifactError::WrongHash { file, expected: expected.clone(), found });
-            }
-        }
+        verify_files(folder, &manifest.files)?;
         let (classifier, network) = read_classifier(folder, &manifest, backend)?;
         let (calibrators, record) = read_calibrators(folder, &manifest)?;
         let bind =
@@ -236,11 +231,11 @@ pub(crate) fn calibrated<'a>(
     Some(calibrator.calibrator.apply(score, calibrator.slices.of(slices)))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, ArtifactError> {
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>, ArtifactError> {
     fs::read(file).map_err(|source| ArtifactError::Io { file: file.to_owned(), source })
 }
 
-fn parse<T: DeserializeOwned>(file: &Path, bytes: &[u8]) -> Result<T, ArtifactError> {
+pub(crate) fn parse<T: DeserializeOwned>(file: &Path, bytes: &[u8]) -> Result<T, ArtifactError> {
     serde_json::from_slice(bytes).map_err(|e| ArtifactError::Malformed {
         file: file.to_owned(),
         line: e.line(),
@@ -248,12 +243,24 @@ fn parse<T: DeserializeOwned>(file: &Path, bytes: &[u8]) -> Result<T, ArtifactEr
     })
 }
 
-fn invalid(folder: &Path, field: &'static str, reason: &impl ToString) -> ArtifactError {
+pub(crate) fn invalid(folder: &Path, field: &'static str, reason: &impl ToString) -> ArtifactError {
     ArtifactError::Invalid { file: folder.join(MANIFEST), field, reason: reason.to_string() }
 }
 
+/// Every file is what the manifest says.
+pub(crate) fn verify_files(folder: &Path, files: &BTreeMap<String, String>) -> Result<(), ArtifactError> {
+    for (name, expected) in files {
+        let file = inside(folder, name)?;
+        let found = sha256(&read(&file)?);
+        if found != *expected {
+            return Err(ArtifactError::WrongHash { file, expected: expected.clone(), found });
+        }
+    }
+    Ok(())
+}
+
 /// A file named by the manifest lies in the folder itself.
-fn inside(folder: &Path, name: &str) -> Result<PathBuf, ArtifactError> {
+pub(crate) fn inside(folder: &Path, name: &str) -> Result<PathBuf, ArtifactError> {
     let plain = Path::new(name).file_name().is_some_and(|f| f == name);
     if plain {
         Ok(folder.join(name))

@@ -152,7 +152,7 @@ impl From<&Map> for MapRecord {
 }
 
 impl MapRecord {
-    fn map(self) -> Result<Map, CalibrationError> {
+    pub(crate) fn map(self) -> Result<Map, CalibrationError> {
         Ok(match self {
             Self::Platt { slope, intercept } => Map::Platt(PlattScaling::new(slope, intercept)?),
             Self::Temperature { beta } => Map::Temperature(TemperatureScaling::new(beta)?),
@@ -182,7 +182,7 @@ impl From<&VennAbers> for StepsRecord {
 }
 
 impl StepsRecord {
-    fn steps(&self) -> Result<VennAbers, CalibrationError> {
+    pub(crate) fn steps(&self) -> Result<VennAbers, CalibrationError> {
         let bounds = |lower, upper| Bounds { lower, upper };
         let knot = |k: &[f64; 5]| Knot { score: k[0], at: bounds(k[1], k[2]), above: bounds(k[3], k[4]) };
         VennAbers::new(bounds(self.below[0], self.below[1]), self.knots.iter().map(knot).collect())

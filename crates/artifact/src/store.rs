@@ -300,7 +300,7 @@ pub(crate) fn self_hash(manifest: &Manifest, file: &Path) -> Result<String, Arti
     Ok(sha256(&json(&bare, file)?))
 }
 
-fn json(value: &impl Serialize, file: &Path) -> Result<Vec<u8>, ArtifactError> {
+pub(crate) fn json(value: &impl Serialize, file: &Path) -> Result<Vec<u8>, ArtifactError> {
     let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| ArtifactError::Malformed {
         file: file.to_owned(),
         line: e.line(),
@@ -311,7 +311,7 @@ fn json(value: &impl Serialize, file: &Path) -> Result<Vec<u8>, ArtifactError> {
 }
 
 /// Puts `files` in place of `folder` by two renames; a crash in between leaves `NAME.old` whole.
-fn replace(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<(), ArtifactError> {
+pub(crate) fn replace(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<(), ArtifactError> {
     let at = |file: &Path| {
         let file = file.to_owned();
         move |source| ArtifactError::Io { file, source }

@@ -21,6 +21,7 @@ pub use network::{Network, NetworkConfig};
 pub use ngrams::NgramTable;
 pub use scorer::{Classifier, Scratch};
 pub use verifier::{
-    AnswerGiven, Standard, UsualLengths, VERIFIER_DENSE_LEN, Verifier, VerifierScratch, WideWeights,
+    AnswerGiven, AnswerRead, Standard, UsualLengths, VERIFIER_DENSE_LEN, Verifier, VerifierScratch,
+    WideScratch, WideWeights,
 };
 pub use weights::{WeightsError, for_each_network_tensor};

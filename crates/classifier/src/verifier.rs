@@ -1,7 +1,7 @@
 //! The answer verifier: a linear reading of a query, an answer to it and how the answer came about. Raw scores only;
 //! what they are worth as probabilities is calibrated elsewhere, and weights are fitted in `training`.
 
-use features::answer::{ANSWER_DENSE_LEN, AnswerFeatures, AnswerReader, Signals};
+use features::answer::{self, ANSWER_DENSE_LEN, AnswerFeatures, AnswerReader, Signals};
 use features::{FeatureConfig, Features};
 use types::{ModelName, Query, Score};
 
@@ -110,8 +110,9 @@ pub struct VerifierScratch {
     wide: WideScratch,
 }
 
+/// Buffers for n-grams.
 #[derive(Debug, Default)]
-struct WideScratch {
+pub struct WideScratch {
     ids: Vec<i32>,
     weights: Vec<f32>,
 }
@@ -121,6 +122,21 @@ impl VerifierScratch {
     pub fn features(&self) -> &AnswerFeatures {
         &self.features
     }
+}
+
+/// An answer as features.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerRead<'a> {
+    /// The query.
+    pub query: &'a Features,
+    /// The answer's text.
+    pub answer: &'a Features,
+    /// See [`AnswerFeatures::row`].
+    pub row: &'a [f32],
+    /// The position of its task, where it is a known one.
+    pub task: Option<usize>,
+    /// The position of its model, where it is a known one.
+    pub model: Option<usize>,
 }
 
 /// An answer to judge.
@@ -150,10 +166,16 @@ impl Verifier {
 
     /// The raw score of an answer: higher is more probably acceptable.
     pub fn score(&self, answer: &AnswerGiven<'_>, scratch: &mut VerifierScratch) -> Option<Score> {
-        scratch.reader.read(answer.query, answer.text, answer.signals, &mut scratch.features);
-        let column = self.column(answer.model);
-        let task = self.lengths.task(answer.slices.iter().map(String::as_str));
-        self.score_features(&scratch.features, task, column, &mut scratch.wide)
+        let VerifierScratch { reader, features, wide } = scratch;
+        reader.read(answer.query, answer.text, answer.signals, features);
+        let read = AnswerRead {
+            query: &features.query,
+            answer: &features.answer,
+            row: &features.row,
+            task: self.lengths.task(answer.slices.iter().map(String::as_str)),
+            model: self.column(answer.model),
+        };
+        Score::new(self.score_read(&read, wide)).ok()
     }
 
     /// The position of a model it was fitted on.
@@ -161,20 +183,22 @@ impl Verifier {
         self.models.iter().position(|known| known == model)
     }
 
-    fn score_features(
-        &self,
-        features: &AnswerFeatures,
-        task: Option<usize>,
-        column: Option<usize>,
-        wide: &mut WideScratch,
-    ) -> Option<Score> {
-        let unusual = self.lengths.unusual(features.log_bytes(), task, column, self.models.len());
-        let own = column.map_or(&[][..], |m| &self.by_model[m * self.shared.len()..][..self.shared.len()]);
+    /// The dense features of an answer, [`VERIFIER_DENSE_LEN`] of them, not yet standardised.
+    pub fn dense<'a>(&self, read: &AnswerRead<'a>) -> impl Iterator<Item = f32> + use<'a> {
+        let log_bytes = read.answer.surface[0];
+        let unusual = self.lengths.unusual(log_bytes, read.task, read.model, self.models.len());
+        answer::dense(read.query, read.answer, read.row).chain([unusual])
+    }
+
+    /// The raw score of an answer that was read.
+    pub fn score_read(&self, read: &AnswerRead<'_>, wide: &mut WideScratch) -> f64 {
+        let own =
+            read.model.map_or(&[][..], |m| &self.by_model[m * self.shared.len()..][..self.shared.len()]);
         let weight = |i: usize| self.shared[i] + own.get(i).copied().unwrap_or_default();
-        let dense = self.standard.apply(features.dense().chain([unusual])).enumerate();
+        let dense = self.standard.apply(self.dense(read)).enumerate();
         let dense: f32 = dense.map(|(i, x)| x * weight(i)).sum();
-        let wide = self.query.read(&features.query, wide) + self.answer.read(&features.answer, wide);
-        Score::new(f64::from(dense + wide + weight(VERIFIER_DENSE_LEN))).ok()
+        let wide = self.query.read(read.query, wide) + self.answer.read(read.answer, wide);
+        f64::from(dense + wide + weight(VERIFIER_DENSE_LEN))
     }
 
     /// The verifier as safetensors bytes; equal weights give equal bytes. Models, tasks and how text is read are

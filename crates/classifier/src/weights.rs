@@ -324,7 +324,7 @@ impl OnDevice<'_> {
 pub(crate) fn from_bytes(
     bytes: &[u8],
     config: &NetworkConfig,
-    models: Vec<types::ModelName>,
+    models: Vec<ModelName>,
     device: &Device,
 ) -> Result<Classifier, WeightsError> {
     let mut reader = OnDevice { reader: Reader::new(bytes)?, device };

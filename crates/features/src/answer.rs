@@ -85,19 +85,17 @@ pub struct AnswerFeatures {
     pub row: Vec<f32>,
 }
 
-impl AnswerFeatures {
-    /// `ln(1 + bytes)` of the answer.
-    pub fn log_bytes(&self) -> f32 {
-        self.answer.surface[0]
-    }
-
-    /// Query surface, answer surface and row, side by side: `2 SURFACE_LEN + ANSWER_LEN` numbers.
-    pub fn dense(&self) -> impl Iterator<Item = f32> + '_ {
-        self.query.surface.iter().chain(&self.answer.surface).chain(&self.row).copied()
-    }
+/// The dense features of an answer beside its query: surface of the query, surface of the answer, and
+/// [`AnswerFeatures::row`], side by side.
+pub fn dense<'a>(
+    query: &'a Features,
+    answer: &'a Features,
+    row: &'a [f32],
+) -> impl Iterator<Item = f32> + 'a {
+    query.surface.iter().chain(&answer.surface).chain(row).copied()
 }
 
-/// Number of dense features of an answer beside its query.
+/// How many they are.
 pub const ANSWER_DENSE_LEN: usize = 2 * SURFACE_LEN + ANSWER_LEN;
 
 /// Turns answers into features, reusing its buffers.

@@ -332,7 +332,7 @@ impl FitArgs {
 }
 
 /// The arguments of this process with paths cut to their last part: they go into the manifest.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let short = |arg: String| {
         let file = std::path::Path::new(&arg).file_name().map(|f| f.to_string_lossy().into_owned());
         if std::path::Path::new(&arg).is_absolute() { file.unwrap_or(arg) } else { arg }

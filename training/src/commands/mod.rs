@@ -18,6 +18,7 @@ pub mod recalibrate;
 pub mod reproduce;
 pub mod retrain;
 pub mod threshold;
+pub mod verifier;
 pub mod what_if;
 
 use std::path::PathBuf;

@@ -22,6 +22,8 @@ pub(crate) use general::fit_general;
 pub use loss::LossKind;
 pub(crate) use loss::{LOGITS, Model, Step};
 pub use newcomer::{fit_newcomer, rows_about};
+pub(crate) use ridge::Design;
+pub(crate) use start::Moments;
 pub use targets::{Prepared, WinTarget};
 pub(crate) use trainer::Run;
 pub use trainer::{MINIMUM_ROWS, fit};

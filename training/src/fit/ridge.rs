@@ -65,29 +65,47 @@ impl Design {
         dense: impl Fn(usize) -> Vec<f32>,
         penalties: &Penalties,
     ) -> Self {
-        let of_dense = penalties.dense.iter().flat_map(|(n, penalty)| std::iter::repeat_n(*penalty, *n));
-        let of_wide = std::iter::repeat_n(penalties.wide, ngrams.len());
-        let width = penalties.dense.iter().map(|(n, _)| n).sum();
-        let mut design = Self {
-            starts: vec![0],
-            ids: Vec::new(),
-            tfidf: Vec::new(),
-            dense: Vec::with_capacity(rows.len() * width),
-            width,
-            ngrams: ngrams.len(),
-            penalties: of_wide.chain(of_dense).collect(),
-        };
+        let mut design = Self::empty(&[(ngrams.len(), penalties.wide)], &penalties.dense);
         let (mut ids, mut weights) = (Vec::new(), Vec::new());
         for row in rows {
             ids.clear();
             weights.clear();
             ngrams.weigh(&data.features[*row], &mut ids, &mut weights);
-            design.ids.extend(ids.iter().map(|id| id.unsigned_abs()));
-            design.tfidf.extend(&weights);
-            design.starts.push(design.ids.len());
-            design.dense.extend(dense(*row));
+            let sparse = ids.iter().map(|id| id.unsigned_abs()).zip(weights.iter().copied());
+            design.push(sparse, dense(*row));
         }
         design
+    }
+
+    /// A design without rows; of each kind of sparse and of dense features it is told how many there are, and their
+    /// penalty.
+    pub(crate) fn empty(sparse: &[(usize, f64)], dense: &[(usize, f64)]) -> Self {
+        let each = |kinds: &[(usize, f64)]| -> Vec<f64> {
+            kinds.iter().flat_map(|(n, penalty)| std::iter::repeat_n(*penalty, *n)).collect()
+        };
+        Self {
+            starts: vec![0],
+            ids: Vec::new(),
+            tfidf: Vec::new(),
+            dense: Vec::new(),
+            width: dense.iter().map(|(n, _)| n).sum(),
+            ngrams: sparse.iter().map(|(n, _)| n).sum(),
+            penalties: each(sparse).into_iter().chain(each(dense)).collect(),
+        }
+    }
+
+    /// Adds a row: the sparse features it has, and all dense ones.
+    pub(crate) fn push(
+        &mut self,
+        sparse: impl Iterator<Item = (u32, f32)>,
+        dense: impl IntoIterator<Item = f32>,
+    ) {
+        for (id, value) in sparse {
+            self.ids.push(id);
+            self.tfidf.push(value);
+        }
+        self.starts.push(self.ids.len());
+        self.dense.extend(dense);
     }
 
     /// The same with one dense feature more, the last.

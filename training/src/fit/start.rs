@@ -12,14 +12,14 @@ use super::trainer::Run;
 
 /// Mean and inverse standard deviation of features.
 #[derive(Default)]
-pub(super) struct Moments {
-    pub(super) mean: Vec<f32>,
-    pub(super) scale: Vec<f32>,
+pub(crate) struct Moments {
+    pub(crate) mean: Vec<f32>,
+    pub(crate) scale: Vec<f32>,
 }
 
 impl Moments {
     /// Of each of `width` features over some rows.
-    pub(super) fn of(rows: &[usize], width: usize, feature: impl Fn(usize, usize) -> f32) -> Self {
+    pub(crate) fn of(rows: &[usize], width: usize, feature: impl Fn(usize, usize) -> f32) -> Self {
         let n = rows.len() as f64;
         let of = |j: usize| {
             let values = || rows.iter().map(|r| f64::from(feature(*r, j)));

@@ -81,8 +81,8 @@ proptest! {
         let signals = Signals { other_answers: vec![answer.clone()], ..Signals::default() };
         let features = read(&query, &answer, &signals);
         prop_assert_eq!(features.row.len(), ANSWER_LEN);
-        prop_assert_eq!(features.dense().count(), ANSWER_DENSE_LEN);
-        prop_assert!(features.dense().all(f32::is_finite));
+        prop_assert_eq!(dense(&features.query, &features.answer, &features.row).count(), ANSWER_DENSE_LEN);
+        prop_assert!(dense(&features.query, &features.answer, &features.row).all(f32::is_finite));
         prop_assert_eq!(value(&features, "agreement_share"), 1.0, "an answer agrees with itself");
         let ending = final_answer(&answer);
         prop_assert_eq!(&answer[ending.start..ending.end], ending.text);
