@@ -7,11 +7,10 @@ use std::sync::Arc;
 use types::{Ladder, ModelName, ModelPair};
 
 use crate::program::{Body, Fixed, Point, Run, Strategy};
-use crate::when::When;
 use crate::{Fault, Place, Problem, Program};
 
-/// What a caller has. What is absent is not known, and nothing is compared with it; whoever knows that there is none gives
-/// an empty collection.
+/// What a caller has. What is absent is not known, and nothing is compared with it; whoever knows that there is
+/// none gives an empty collection.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Inventory {
     /// Models that can be called.
@@ -27,19 +26,19 @@ pub struct Inventory {
 }
 
 impl Program {
-    /// Everything the policy names that is not there, in the order of the text, and a warning where the model for a spent
-    /// budget is the dearest there is.
+    /// Everything the policy names that is not there, in the order of the text, and a warning where the model for a
+    /// spent budget is the dearest there is.
     pub fn check(&self, inventory: &Inventory) -> Vec<Problem> {
         let mut check = Check { program: self, inventory, problems: Vec::new() };
         for strategy in &self.strategies {
             check.strategy(strategy);
         }
-        for (i, forced) in self.overrides.iter().enumerate() {
+        for forced in &self.overrides {
             check.fixed(&forced.target, &forced.target_place);
-            check.intents(&forced.when, &forced.place, "override", i + 1);
         }
-        for (i, rule) in self.rules.iter().enumerate() {
-            check.intents(&rule.when, &rule.place, "rule", i + 1);
+        let forced = self.overrides.iter().flat_map(|forced| &forced.intents);
+        for (intent, place) in forced.chain(self.rules.iter().flat_map(|rule| &rule.intents)) {
+            check.intent(intent, place);
         }
         check.budget();
         check.problems.sort_by(|a, b| a.place.cmp(&b.place));
@@ -146,13 +145,6 @@ impl Check<'_> {
         if self.inventory.models.as_ref().is_some_and(|models| !models.contains(model)) {
             let (name, model) = (name.to_owned(), model.to_string());
             self.add(place, Fault::CallsUnknown { what, name, model });
-        }
-    }
-
-    fn intents(&mut self, when: &When, place: &Place, what: &str, number: usize) {
-        for (key, names) in [("intent", &when.intent), ("intent_not", &when.intent_not)] {
-            let key = format!("{what}[{number}].when.{key}");
-            names.iter().for_each(|name| self.intent(name, &Place { key: key.clone(), ..place.clone() }));
         }
     }
 

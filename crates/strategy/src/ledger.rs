@@ -93,8 +93,8 @@ pub struct Standing {
 /// and reserved cost of the day with its own would exceed the limit, so they never do by admission; they may once a
 /// call costs more than was expected. A call belongs to the day it was admitted in.
 ///
-/// **Strong calls**: among the calls admitted in any 60 seconds, [t, t + 60 s), at most the limit are strong. The moment
-/// of each is remembered, so this is exact.
+/// **Strong calls**: among the calls admitted in any 60 seconds, [t, t + 60 s), at most the limit are strong. The
+/// moment of each is remembered, so this is exact.
 ///
 /// **Clock**: a clock that is set back moves the present, not the past: what was spent stays spent until the next
 /// midnight, and the minute goes on from where it was.
@@ -169,8 +169,8 @@ impl Ledger {
         Admitted { expected_cost_usd, days: self.clock.days }
     }
 
-    /// Puts what a call did cost, in US dollars, in the place of what was expected; 0 for one that was not made after all.
-    /// Does nothing once the day of its admission is over.
+    /// Puts what a call did cost, in US dollars, in the place of what was expected; 0 for one that was not made after
+    /// all. Does nothing once the day of its admission is over.
     // By value: a call is charged once.
     #[expect(clippy::needless_pass_by_value)]
     pub fn charge(&mut self, admitted: Admitted, cost_usd: f64) {

@@ -101,8 +101,8 @@ impl<'a> Path<'a> {
         })
     }
 
-    /// Goes on with the fallback, because what was to run has failed: an unknown model, an error, a refusal by the budget
-    /// after it was diverted. No where there is none: the failure is the answer.
+    /// Goes on with the fallback, because what was to run has failed: an unknown model, an error, a refusal by the
+    /// budget after it was diverted. No where there is none: the failure is the answer.
     #[must_use]
     pub fn fall_back(&mut self, failure: impl Into<Cow<'a, str>>) -> bool {
         let Some(strategy) = self.strategy.map(|number| self.program.strategy(number)) else { return false };

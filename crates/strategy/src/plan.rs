@@ -1,5 +1,5 @@
-//! The walk from a query's facts to what is run for it: overrides, rules, default, then strategy by strategy. Microseconds
-//! and one allocation; nothing is put into words before somebody asks.
+//! The walk from a query's facts to what is run for it: overrides, rules, default, then strategy by strategy. One
+//! allocation; nothing is put into words before somebody asks.
 
 use types::ModelName;
 

@@ -127,6 +127,9 @@ pub(crate) enum Point {
     Named(Box<str>),
 }
 
+/// Intents that conditions name, and where.
+pub(crate) type Intents = Vec<(Box<str>, Place)>;
+
 /// A model that is given.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fixed {
@@ -138,6 +141,7 @@ pub(crate) enum Fixed {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Override {
     pub(crate) when: When,
+    pub(crate) intents: Intents,
     /// Microseconds since 1970 from which on it no longer holds, and how that was written.
     pub(crate) until: Option<(u64, String)>,
     pub(crate) target: Fixed,
@@ -148,6 +152,7 @@ pub(crate) struct Override {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rule {
     pub(crate) when: When,
+    pub(crate) intents: Intents,
     pub(crate) to: Goto,
     pub(crate) place: Place,
 }

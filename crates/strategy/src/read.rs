@@ -4,7 +4,7 @@
 use toml::de::{DeTable, DeValue};
 use types::{Ladder, ModelError, ModelName, ModelPair, Threshold, Tier};
 
-use crate::program::{Body, Fixed, Goto, Override, Point, Rule, Run, Strategy};
+use crate::program::{Body, Fixed, Goto, Intents, Override, Point, Rule, Run, Strategy};
 use crate::report::Report;
 use crate::section::{Entry, Section};
 use crate::when::When;
@@ -18,8 +18,8 @@ impl Program {
     /// Reads and validates a policy; `file` is what its problems call it.
     ///
     /// # Errors
-    /// Everything that is wrong with it, in the order of the text. Warnings alone are no error: see
-    /// [`Program::warnings`].
+    /// Everything that is wrong with it, warnings among it, in the order of the text. Warnings alone are no error:
+    /// see [`Program::warnings`].
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
         let (table, syntax) = DeTable::parse_recoverable(text);
         let mut report = Report::new(file, text);
@@ -261,34 +261,40 @@ impl Reader<'_> {
         let when = when.and_then(|entry| self.when(entry));
         let to = section.need(&mut self.report, "use", "the name of a strategy");
         let to = to.and_then(|entry| self.goto(&entry));
-        Some(Rule { when: when?, to: to?, place: section.place.clone() })
+        let (when, intents) = when?;
+        Some(Rule { when, intents, to: to?, place: section.place.clone() })
     }
 
     fn forced(&mut self, section: &Section<'_>) -> Option<Override> {
         section.only(&mut self.report, &["when", "model", "tier", "until"]);
         let when = match section.get(&self.report, "when") {
             Some(entry) => self.when(entry),
-            None => Some(When::default()),
+            None => Some((When::default(), Vec::new())),
         };
-        let until = match section.get(&self.report, "until") {
-            Some(entry) => Some(entry.moment(&mut self.report)?),
+        let until = section.get(&self.report, "until").map(|entry| entry.moment(&mut self.report));
+        let (target, target_place) = self.fixed(section)?;
+        let (when, intents) = when?;
+        let until = match until {
+            Some(moment) => Some(moment?),
             None => None,
         };
-        // A moment before 1970 is over whatever the clock says.
-        let until = until.map(|(moment, text)| (u64::try_from(moment.as_microsecond()).unwrap_or(0), text));
-        let (target, target_place) = self.fixed(section)?;
-        Some(Override { when: when?, until, target, target_place, place: section.place.clone() })
+        Some(Override { when, intents, until, target, target_place, place: section.place.clone() })
     }
 
-    fn when(&mut self, entry: Entry<'_>) -> Option<When> {
+    fn when(&mut self, entry: Entry<'_>) -> Option<(When, Intents)> {
         const KEYS: [&str; 4] = ["slice", "slice_not", "intent", "intent_not"];
         let section = entry.section(&mut self.report)?;
         section.only(&mut self.report, &KEYS);
         let mut given = false;
+        let mut intents = Vec::new();
         let [slice, slice_not, intent, intent_not] = KEYS.map(|key| {
             let Some(entry) = section.get(&self.report, key) else { return Vec::new() };
             given = true;
-            entry.texts(&mut self.report).into_iter().map(|(text, _)| text.into()).collect()
+            let texts = entry.texts(&mut self.report);
+            if key.starts_with("intent") {
+                intents.extend(texts.iter().map(|(name, place)| ((*name).into(), place.clone())));
+            }
+            texts.into_iter().map(|(text, _)| text.into()).collect()
         });
         if !given {
             let expected = "at least one of slice, slice_not, intent, intent_not";
@@ -296,7 +302,7 @@ impl Reader<'_> {
             self.report.add(section.place, fault);
             return None;
         }
-        Some(When { slice, slice_not, intent, intent_not })
+        Some((When { slice, slice_not, intent, intent_not }, intents))
     }
 
     fn budget(&mut self, entry: Entry<'_>) -> Option<Budget> {

@@ -200,8 +200,8 @@ impl<'t> Entry<'t> {
         })
     }
 
-    /// A moment: RFC 3339 text, or TOML's own way to write one.
-    pub(crate) fn moment(&self, report: &mut Report<'_>) -> Option<(jiff::Timestamp, String)> {
+    /// A moment in microseconds since 1970, and how it is written: RFC 3339 text, or TOML's own way.
+    pub(crate) fn moment(&self, report: &mut Report<'_>) -> Option<(u64, String)> {
         const EXPECTED: &str = "a moment such as \"2026-01-31T18:00:00Z\"";
         let written = match self.value {
             DeValue::String(text) => text.to_string(),
@@ -211,10 +211,11 @@ impl<'t> Entry<'t> {
                 return None;
             }
         };
-        let Ok(moment) = written.parse() else {
+        let Ok(moment) = written.parse::<jiff::Timestamp>() else {
             self.out_of_range(report, EXPECTED, format!("{written:?}"));
             return None;
         };
-        Some((moment, written))
+        // One before 1970 is over whatever the clock says.
+        Some((u64::try_from(moment.as_microsecond()).unwrap_or(0), written))
     }
 }

@@ -67,7 +67,8 @@ impl StepKind {
 pub struct Step<'a> {
     /// What kind of turn it is.
     pub kind: StepKind,
-    /// Where it leads: the name of a strategy; of a model or tier for an override and for a catalogue's own model.
+    /// Where it leads, or would have led: the name of a strategy; of a model or tier for an override and for a
+    /// catalogue's own model.
     pub name: &'a str,
     /// Why; its `Display` is the reason in words.
     pub reason: Why<'a>,
@@ -78,8 +79,10 @@ pub struct Step<'a> {
 impl fmt::Display for Step<'_> {
     /// `rule 2 matched slice tenant:acme -> safe (line 32)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let arrow = if self.kind == StepKind::PassedOver { "not" } else { "->" };
-        write!(f, "{} {arrow} {}", self.reason, self.name)?;
+        self.reason.fmt(f)?;
+        if self.kind != StepKind::PassedOver {
+            write!(f, " -> {}", self.name)?;
+        }
         if self.line > 0 { write!(f, " (line {})", self.line) } else { Ok(()) }
     }
 }
