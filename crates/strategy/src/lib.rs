@@ -1,6 +1,6 @@
 //! The policy language of Rung: `policy.toml` read, validated as a whole, and walked for each query, with the reason
-//! of every turn; and the ledger of its budget. Pure: nothing is scored, embedded, called or read here, and facts, intents and
-//! the time arrive as values. docs/policy.md is the language on one page.
+//! of every turn; and the ledger of its budget. Pure: nothing is scored, embedded, called or read here, and facts,
+//! intents and the time arrive as values. docs/policy.md is the language on one page.
 //!
 //! `read` and `whole` make a [`Program`] of a text, `inventory` compares it with what there is, `plan` walks it to
 //! a `path`, `ledger` keeps what was spent.

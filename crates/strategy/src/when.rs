@@ -79,14 +79,13 @@ impl When {
         let not = within(&self.slice_not, &other.slice_not);
         // Of intents there is one at most, so to ask for some excludes all others.
         let intent = self.intent.is_empty() || left(&other.intent, &other.intent_not, &self.intent);
-        let asked = !self.asks_intent() || other.asks_intent();
         let intent_not = if other.intent.is_empty() {
             within(&self.intent_not, &other.intent_not)
         } else {
             let mut possible = other.intent.iter().filter(|name| !holds(&other.intent_not, name));
             possible.all(|name| !holds(&self.intent_not, name))
         };
-        some && not && intent && asked && intent_not
+        some && not && intent && intent_not
     }
 }
 

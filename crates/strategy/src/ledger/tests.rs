@@ -25,9 +25,9 @@ fn the_day_begins_at_midnight_utc_and_a_call_belongs_to_the_day_of_its_admission
     assert_eq!(refused, Spent::CostPerDay { cost_usd: 0.75, limit_usd: 1.0 });
     assert_eq!(refused.to_string(), "cost_usd_per_day (0.7500 of 1)");
     ledger.charge(admitted, 0.25);
-    let late = ledger.admit(NOON_US, call(false, 0.5)).unwrap();
+    let late = ledger.admit(NOON_US, call(false, 0.75)).expect("up to the limit");
     let midnight_us = NOON_US + DAY_US / 2;
-    assert_eq!(ledger.standing(midnight_us - 1).cost_usd_today, 0.75);
+    assert_eq!(ledger.standing(midnight_us - 1).cost_usd_today, 1.0);
     assert_eq!(ledger.standing(midnight_us).cost_usd_today, 0.0);
     ledger.charge(late, 100.0);
     let standing = ledger.standing(midnight_us);
@@ -128,8 +128,8 @@ proptest! {
         prop_assert!(days.values().all(|cost| *cost <= limit_usd));
     }
 
-    /// Where the clock may go back: by the time that passed, forward steps alone, no minute has too many strong calls, and
-    /// a minute without calls always frees them.
+    /// Where the clock may go back: by the time that passed, forward steps alone, no minute has too many strong calls,
+    /// and a minute without calls always frees them.
     #[test]
     fn a_clock_going_back_admits_no_more_and_blocks_no_longer(events in events(true), limit in 1u32..5) {
         let mut ledger = Ledger::new(&budget(None, Some(limit)), NOON_US);
