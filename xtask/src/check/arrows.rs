@@ -21,6 +21,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("decision-log", Some(&["types", "monitoring"])),
     ("outbound", Some(&[])),
     ("router", Some(&["types", "features", "classifier", "encoder", "calibration", "artifact", "policy"])),
+    ("strategy", Some(&["types"])),
     ("api", Some(&[])),
     (
         "server",

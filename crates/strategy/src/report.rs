@@ -1,0 +1,70 @@
+//! Problems as they are found while a policy is read: offsets become lines and columns here.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::{Fault, Place, Problem, Severity};
+
+/// The problems of one text.
+pub(crate) struct Report<'t> {
+    pub(crate) file: Arc<str>,
+    text: &'t str,
+    /// Offset of each line's first byte.
+    lines: Vec<usize>,
+    problems: Vec<Problem>,
+}
+
+impl<'t> Report<'t> {
+    pub(crate) fn new(file: &str, text: &'t str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { file: file.into(), text, lines: [0].into_iter().chain(breaks).collect(), problems: Vec::new() }
+    }
+
+    /// The place of a key whose value begins at a byte of the text.
+    pub(crate) fn place(&self, key: String, at: usize) -> Place {
+        let at = at.min(self.text.len());
+        // The first line begins at 0, so at least one begins at or before any offset.
+        let line = self.lines.partition_point(|begin| *begin <= at).max(1);
+        let begin = self.lines.get(line - 1).copied().unwrap_or(0);
+        let column = 1 + self.characters(begin..at);
+        let counted = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Place { line: counted(line), column: counted(column), key }
+    }
+
+    /// Counted by first bytes, so that an offset inside a character does no harm.
+    fn characters(&self, range: Range<usize>) -> usize {
+        let bytes = self.text.as_bytes().get(range).unwrap_or_default();
+        bytes.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
+    }
+
+    pub(crate) fn add(&mut self, place: Place, fault: Fault) {
+        let (severity, file) = (fault.severity(), Arc::clone(&self.file));
+        self.problems.push(Problem { severity, file, place, fault });
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// In the order of the text.
+    pub(crate) fn into_problems(mut self) -> Vec<Problem> {
+        self.problems.sort_by(|a, b| a.place.cmp(&b.place));
+        self.problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_a_line_and_a_column_of_characters() {
+        let report = Report::new("p", "ab\nçd\n");
+        let at =
+            |offset| (report.place(String::new(), offset).line, report.place(String::new(), offset).column);
+        assert_eq!((at(0), at(1), at(2)), ((1, 1), (1, 2), (1, 3)));
+        assert_eq!((at(3), at(5), at(6)), ((2, 1), (2, 2), (2, 3)), "ç has two bytes");
+        assert_eq!((at(7), at(1_000)), ((3, 1), (3, 1)));
+        assert_eq!(Report::new("p", "").place(String::new(), 0).line, 1);
+    }
+}
