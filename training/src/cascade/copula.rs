@@ -1,7 +1,7 @@
 //! A cascade whose confidences follow a law instead of a sample: betas with atoms, neighbours coupled by Gumbel
 //! copulas, and nothing but the stage before remembered (Zellinger and Thomson, arXiv 2501.09345; early abstention,
-//! arXiv 2502.09054; methods sections 5.1 and 5.2). For samples of a few dozen rows, where the exact sweep over the
-//! sample is noisy, and for comparison with it.
+//! arXiv 2502.09054; methods sections 5.1 and 5.2). For comparison, and for asking what a chain would give that nobody
+//! has run: thresholds from the exact sweep over calibrated probabilities were never worse (methods section 5.3).
 //!
 //! `marginal` is the law of one stage, `gumbel` the dependence of two, `chain` what thresholds give, `optimise` how
 //! the best are found. Pure: calibrated success probabilities and costs come in, thresholds go out. Calibration, the
@@ -14,7 +14,7 @@ mod optimise;
 
 use thiserror::Error;
 
-pub use chain::{ACCEPT_ALL, MarkovCascade, Prediction, StagePrediction, Thresholds};
+pub use chain::{BELOW_ALL, MarkovCascade, Prediction, StagePrediction, Thresholds};
 pub use gumbel::{Gumbel, kendall_tau};
 pub use marginal::{BetaComponent, LEAST_ROWS, Marginal};
 pub use optimise::Optimum;
@@ -63,6 +63,10 @@ pub enum CopulaError {
         /// What is possible.
         expected: &'static str,
     },
+}
+
+fn out_of_range<T>(field: &'static str, value: f64, expected: &'static str) -> Result<T, CopulaError> {
+    Err(CopulaError::OutOfRange { field, value, expected })
 }
 
 /// The one-sided transform of a confidence `p` before calibration, `ln(1 / (1 - p))` from `ln p`, which must not be

@@ -1,7 +1,7 @@
 //! How the confidences of two neighbouring stages depend on each other: the Gumbel copula and the rank correlation it
 //! is fitted by. What the confidences are on their own belongs to `marginal`.
 
-use super::CopulaError;
+use super::{CopulaError, out_of_range};
 
 /// A Gumbel copula: the joint law of two ranks that rise together, more tightly in the upper tail than in the lower.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,10 +18,7 @@ impl Gumbel {
     /// # Errors
     /// When `theta` is NaN or below 1.
     pub fn new(theta: f64) -> Result<Self, CopulaError> {
-        if theta >= 1.0 {
-            return Ok(Self { theta });
-        }
-        Err(CopulaError::OutOfRange { field: "theta", value: theta, expected: "a number of at least 1" })
+        if theta >= 1.0 { Ok(Self { theta }) } else { out_of_range("theta", theta, "a number of at least 1") }
     }
 
     /// The copula with this rank correlation, `theta = 1 / (1 - tau)` (methods section 5.1). The family has none that
@@ -189,7 +186,7 @@ mod tests {
                 (both, in_x, in_y) = (both + a * b, in_x + a * a, in_y + b * b);
             }
         }
-        (in_x > 0.0 && in_y > 0.0).then(|| both / (in_x * in_y as f64).sqrt())
+        (in_x > 0.0 && in_y > 0.0).then(|| both / (in_x * in_y).sqrt())
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use calibration::numeric::{sigmoid, softplus};
 use statrs::function::beta::{beta_reg, ln_beta};
 use statrs::function::gamma::digamma;
 
-use super::CopulaError;
+use super::{CopulaError, out_of_range};
 
 /// Fewer confidences than this tell nothing of a distribution.
 pub const LEAST_ROWS: usize = 10;
@@ -18,7 +18,7 @@ const TWO_COMPONENTS_FROM: usize = 20;
 const UNIFORM_ROWS: f64 = 1.0;
 
 /// The fit ends when a step adds less than this to the log-likelihood of all rows.
-const LEAST_GAIN: f64 = 1e-6;
+const LEAST_GAIN: f64 = 1e-5;
 
 /// Steps of the fit at most: it stops where it is, as every step is at least as good as the one before.
 const MOST_STEPS: usize = 1_000;
@@ -51,7 +51,6 @@ impl Marginal {
     /// # Errors
     /// When a number is out of its range, or probability is left over with no law between the ends to carry it.
     pub fn new(ends: [f64; 2], at_ends: [f64; 2], between: Vec<BetaComponent>) -> Result<Self, CopulaError> {
-        let out_of_range = |field, value, expected| Err(CopulaError::OutOfRange { field, value, expected });
         let ([low, high], [at_low, at_high]) = (ends, at_ends);
         for (field, value) in
             [("least confidence", low), ("greatest confidence", high), ("atom", at_low), ("atom", at_high)]
@@ -241,7 +240,7 @@ impl Shapes {
             let scales = std::iter::successors(Some(1.0), |scale| Some(0.5 * scale)).take(40);
             let Some(next) = scales.map(stepped).find(uphill) else { break };
             law = next;
-            if da.abs() <= 1e-9 * law.alpha && db.abs() <= 1e-9 * law.beta {
+            if da.abs() <= 1e-6 * law.alpha && db.abs() <= 1e-6 * law.beta {
                 break;
             }
         }
@@ -275,21 +274,23 @@ impl Mixture {
         let mut mixture = Self { first: 0.5, laws: [Shapes::UNIFORM; 2] };
         let mut reached = f64::NEG_INFINITY;
         for _ in 0..MOST_STEPS {
-            // A share of exactly 0 or 1 has no odds.
-            let first = of_first.iter().sum::<f64>() / rows.len() as f64;
-            mixture = Self {
-                first: first.clamp(1e-12, 1.0 - 1e-12),
-                laws: [
-                    mixture.laws[0].refit(rows, |i| of_first[i]),
-                    mixture.laws[1].refit(rows, |i| 1.0 - of_first[i]),
-                ],
-            };
+            mixture = mixture.refit(rows, &of_first);
             let last = std::mem::replace(&mut reached, mixture.share_out(rows, &mut of_first));
             if reached - last < LEAST_GAIN {
                 break;
             }
         }
         (mixture, reached)
+    }
+
+    /// The laws that fit the rows best when each belongs to the first to this share.
+    fn refit(&self, rows: &[Logs], of_first: &[f64]) -> Self {
+        let [one, other] = self.laws;
+        let first = of_first.iter().sum::<f64>() / rows.len() as f64;
+        // A share of exactly 0 or 1 has no odds.
+        let first = first.clamp(1e-12, 1.0 - 1e-12);
+        let laws = [one.refit(rows, |i| of_first[i]), other.refit(rows, |i| 1.0 - of_first[i])];
+        Self { first, laws }
     }
 
     /// Shares the rows out between the laws, and gives the log-likelihood.
@@ -319,4 +320,151 @@ fn trigamma(mut x: f64) -> f64 {
     let square = 1.0 / (x * x);
     let series = square * (1.0 / 6.0 - square * (1.0 / 30.0 - square * (1.0 / 42.0 - square / 30.0)));
     sum + (1.0 + 0.5 / x + series) / x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    fn beta(weight: f64, alpha: f64, beta: f64) -> BetaComponent {
+        BetaComponent { weight, alpha, beta }
+    }
+
+    fn bimodal() -> Marginal {
+        Marginal::new([0.2, 0.98], [0.05, 0.1], vec![beta(0.4, 2.0, 6.0), beta(0.6, 8.0, 2.0)]).unwrap()
+    }
+
+    fn drawn(from: &Marginal, rows: usize, seed: u64) -> Vec<f64> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        (0..rows).map(|_| from.quantile(rng.random())).collect()
+    }
+
+    #[test]
+    fn a_known_mixture_is_found_again() {
+        let truth = bimodal();
+        let found = Marginal::fit(&drawn(&truth, 10_000, 1)).unwrap();
+        assert_eq!(found.ends(), truth.ends());
+        for (found, expected) in found.at_ends().into_iter().zip(truth.at_ends()) {
+            assert!((found - expected).abs() < 0.01, "{found}, not {expected}");
+        }
+        for (found, expected) in found.between().iter().zip(truth.between()) {
+            assert!((found.weight - expected.weight).abs() < 0.03, "{found:?}, not {expected:?}");
+            assert!((found.alpha / expected.alpha - 1.0).abs() < 0.15, "{found:?}, not {expected:?}");
+            assert!((found.beta / expected.beta - 1.0).abs() < 0.15, "{found:?}, not {expected:?}");
+        }
+        for i in 0..100 {
+            let x = f64::from(i) / 100.0;
+            assert!((found.cdf(x) - truth.cdf(x)).abs() < 0.015, "at {x}");
+        }
+    }
+
+    #[test]
+    fn a_peak_on_a_plain_is_found_too() {
+        // The halves of it look alike: the start from the middle tells the laws apart.
+        let peak = vec![beta(0.5, 1.0, 1.0), beta(0.5, 60.0, 60.0)];
+        let truth = Marginal::new([0.0, 1.0], [0.0, 0.0], peak).unwrap();
+        let found = Marginal::fit(&drawn(&truth, 2_000, 2)).unwrap();
+        let close = |x: f64| (found.cdf(x) - truth.cdf(x)).abs() < 0.03;
+        assert!((0..=100).map(|i| f64::from(i) / 100.0).all(close), "{found:?}");
+        assert!(found.between().iter().any(|law| law.alpha > 30.0 && law.beta > 30.0), "{found:?}");
+    }
+
+    #[test]
+    fn the_shapes_are_where_the_likelihood_is_flat() {
+        let rows: Vec<Logs> = drawn(&bimodal(), 500, 3).iter().map(|p| [p.ln(), (-p).ln_1p()]).collect();
+        let found = Shapes::UNIFORM.refit(&rows, |_| 1.0);
+        let total = rows.len() as f64 + UNIFORM_ROWS;
+        for (side, shape) in [(0, found.alpha), (1, found.beta)] {
+            let mean = (rows.iter().map(|logs| logs[side]).sum::<f64>() - UNIFORM_ROWS) / total;
+            let slope = mean - digamma(shape) + digamma(found.alpha + found.beta);
+            assert!(slope.abs() < 1e-7, "{slope}");
+        }
+    }
+
+    #[test]
+    fn trigamma_is_the_slope_of_digamma() {
+        assert!((trigamma(1.0) - std::f64::consts::PI.powi(2) / 6.0).abs() < 1e-9);
+        assert!((trigamma(0.5) - std::f64::consts::PI.powi(2) / 2.0).abs() < 1e-9);
+        for x in [0.05, 3.0, 9.99, 10.0, 500.0] {
+            let step = 1e-4 * x;
+            let slope = (digamma(x + step) - digamma(x - step)) / (2.0 * step);
+            assert!((trigamma(x) / slope - 1.0).abs() < 1e-6, "at {x}");
+        }
+    }
+
+    #[test]
+    fn equal_confidences_are_one_atom() {
+        let one = Marginal::fit(&[0.7; 12]).unwrap();
+        assert_eq!((one.ends(), one.at_ends(), one.between().len()), ([0.7, 0.7], [0.0, 1.0], 0));
+        assert_eq!((one.cdf(0.69), one.cdf(0.7), one.mean(), one.quantile(0.3)), (0.0, 1.0, 0.7, 0.7));
+        let two = Marginal::fit(&[[0.2; 6], [0.8; 6]].concat()).unwrap();
+        assert_eq!((two.at_ends(), two.between().len()), ([0.5, 0.5], 0));
+        assert_eq!((two.cdf(0.2), two.cdf(0.79), two.cdf(0.8)), (0.5, 0.5, 1.0));
+        assert_eq!((two.quantile(0.5), two.quantile(0.51)), (0.2, 0.8));
+    }
+
+    #[test]
+    fn few_rows_and_few_levels_have_laws() {
+        let few = Marginal::fit(&(0..12).map(|i| f64::from(i) / 11.0).collect::<Vec<_>>()).unwrap();
+        assert_eq!(few.between().len(), 1);
+        // A map with steps makes few levels, on which a law of its own would be infinitely steep.
+        let level = |i: u32| [0.1, 0.4, 0.40001, 0.9][(i % 4) as usize];
+        let levels = Marginal::fit(&(0..400).map(level).collect::<Vec<_>>()).unwrap();
+        assert!(levels.between().iter().all(|law| law.alpha + law.beta < 1e4), "{levels:?}");
+        assert!(levels.cdf(0.35) < 0.3 && levels.cdf(0.45) > 0.7, "{levels:?}");
+    }
+
+    #[test]
+    fn what_is_no_law_is_refused() {
+        assert_eq!(Marginal::fit(&[0.5; 9]), Err(CopulaError::TooFewRows { rows: 9, needed: LEAST_ROWS }));
+        for value in [-0.1, 1.1, f64::INFINITY] {
+            let rows = [vec![0.5; 10], vec![value]].concat();
+            assert_eq!(Marginal::fit(&rows), Err(CopulaError::NotAProbability { row: 10, value }));
+        }
+        assert!(Marginal::fit(&[f64::NAN; 10]).is_err());
+        let law = || vec![beta(1.0, 2.0, 2.0)];
+        let refused = |ends, at_ends, between| Marginal::new(ends, at_ends, between).is_err();
+        assert!(!refused([0.1, 0.9], [0.2, 0.3], law()));
+        assert!(refused([0.9, 0.1], [0.2, 0.3], law()) && refused([0.1, 1.1], [0.2, 0.3], law()));
+        assert!(refused([0.1, 0.9], [0.6, 0.6], law()) && refused([0.1, 0.9], [f64::NAN, 0.3], law()));
+        assert!(refused([0.1, 0.9], [0.2, 0.3], Vec::new()) && refused([0.5, 0.5], [0.2, 0.3], law()));
+        assert!(refused([0.1, 0.9], [0.2, 0.3], vec![beta(0.9, 2.0, 2.0)]));
+        assert!(refused([0.1, 0.9], [0.2, 0.3], vec![beta(1.0, 0.0, 2.0)]));
+        assert!(refused([0.1, 0.9], [0.2, 0.3], vec![beta(1.0, 2.0, f64::INFINITY)]));
+        assert!(refused([0.1, 0.9], [0.2, 0.3], vec![beta(-0.5, 2.0, 2.0), beta(1.5, 2.0, 2.0)]));
+    }
+
+    proptest! {
+        #[test]
+        fn the_quantile_is_the_least_with_enough_below(q in 0.0..=1.0f64) {
+            let law = bimodal();
+            let x = law.quantile(q);
+            prop_assert!(law.cdf(x) >= q);
+            prop_assert!(x == law.ends()[0] || law.cdf(x.next_down()) < q + 1e-12);
+        }
+
+        #[test]
+        fn a_step_of_the_fit_is_never_downhill(rows in prop::collection::vec(1e-6..0.999_999f64, 20..80)) {
+            let logs: Vec<Logs> = rows.iter().map(|z| [z.ln(), (-z).ln_1p()]).collect();
+            let mut of_first: Vec<f64> = rows.iter().map(|z| 0.2 + 0.5 * z).collect();
+            let mut mixture = Mixture { first: 0.5, laws: [Shapes::UNIFORM; 2] };
+            let mut reached = f64::NEG_INFINITY;
+            for _ in 0..20 {
+                mixture = mixture.refit(&logs, &of_first);
+                let next = mixture.share_out(&logs, &mut of_first);
+                prop_assert!(next >= reached - 1e-9, "{} after {}", next, reached);
+                reached = next;
+            }
+        }
+
+        #[test]
+        fn any_rows_have_a_law_with_about_their_mean(rows in prop::collection::vec(0.0..=1.0f64, 10..60)) {
+            let law = Marginal::fit(&rows).unwrap();
+            let mean = rows.iter().sum::<f64>() / rows.len() as f64;
+            prop_assert!((law.mean() - mean).abs() < 0.2, "{:?} {}", law, mean);
+        }
+    }
 }
