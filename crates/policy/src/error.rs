@@ -6,7 +6,7 @@ use thiserror::Error;
 /// Why an objective has no threshold on a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Error)]
 pub enum SelectError {
-    /// A share that is NaN or outside [0, 1], or a confidence outside (0, 1).
+    /// A parameter outside its range, such as a share outside [0, 1].
     #[error("{field} is {value}, expected {expected}")]
     OutOfRange {
         /// Which parameter of the objective.
@@ -16,7 +16,7 @@ pub enum SelectError {
         /// What is possible.
         expected: &'static str,
     },
-    /// Even sending every query to strong does not meet it.
+    /// Not even the dearest way to answer meets it.
     #[error("no threshold reaches a quality of {wanted:.4}: the best on this sample has {best:.4}")]
     QualityOutOfReach {
         /// What was asked for.
@@ -35,6 +35,16 @@ pub enum SelectError {
     /// The objective weighs money, and no prices are known.
     #[error("this objective weighs money: give the prices of both models")]
     NoPrices,
+    /// A cost of a cascade's sample that is negative or not finite.
+    #[error("cost {value} of stage {stage}, row {row} is not a finite number of at least 0")]
+    BadCost {
+        /// Zero-based stage.
+        stage: usize,
+        /// Zero-based row.
+        row: usize,
+        /// What was found.
+        value: f64,
+    },
     /// The sample itself was refused.
     #[error(transparent)]
     Sample(#[from] EvaluationError),
