@@ -49,3 +49,33 @@ pub enum SelectError {
     #[error(transparent)]
     Sample(#[from] EvaluationError),
 }
+
+/// Refuses what is no share.
+pub(crate) fn share(field: &'static str, value: f64) -> Result<f64, SelectError> {
+    let expected = "a number in [0, 1]";
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err(SelectError::OutOfRange { field, value, expected })
+    }
+}
+
+/// Refuses what is no amount: a cost, a weight.
+pub(crate) fn amount(field: &'static str, value: f64) -> Result<f64, SelectError> {
+    let expected = "a finite number of at least 0";
+    let possible = value.is_finite() && value >= 0.0;
+    if possible { Ok(value) } else { Err(SelectError::OutOfRange { field, value, expected }) }
+}
+
+/// Refuses a count outside a range.
+pub(crate) fn count(
+    field: &'static str,
+    found: usize,
+    possible: std::ops::RangeInclusive<usize>,
+    expected: &'static str,
+) -> Result<(), SelectError> {
+    if possible.contains(&found) {
+        return Ok(());
+    }
+    Err(SelectError::OutOfRange { field, value: found as f64, expected })
+}

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use evaluation::upper_bound;
 
 use crate::SelectError;
+use crate::error::share;
 
 /// How far the answers to one query agree.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,11 +108,7 @@ impl AgreementLevel {
 /// # Errors
 /// When `error` or `rho` is outside [0, 1].
 pub fn all_wrong_together(k: u32, error: f64, rho: f64) -> Result<f64, SelectError> {
-    for (field, value) in [("error", error), ("correlation", rho)] {
-        if !(0.0..=1.0).contains(&value) {
-            return Err(SelectError::OutOfRange { field, value, expected: "a number in [0, 1]" });
-        }
-    }
+    let (error, rho) = (share("error", error)?, share("correlation", rho)?);
     // Each factor times rho / rho, so that no correlation is no special case.
     let factor = |i: u32| (error * (1.0 - rho) + f64::from(i) * rho) / (1.0 - rho + f64::from(i) * rho);
     // The first factor is the error itself, also at full correlation, where the others are 1.

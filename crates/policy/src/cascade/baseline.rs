@@ -2,18 +2,16 @@
 
 use crate::SelectError;
 use crate::cascade::problem::{Problem, Weights};
-use crate::cascade::{Abstention, Chain, MOST_STAGES, StageThresholds, TuneOptions};
+use crate::cascade::sample::{Column, check_stages};
+use crate::cascade::{Chain, StageThresholds, TuneOptions};
 
 /// The same `accept_above` at every stage but the last, which accepts everything; nothing is given up. 0.9 is what
 /// one would try first.
 ///
 /// # Errors
-/// When `accept_above` is no threshold, or there is no stage or more than [`MOST_STAGES`].
+/// When `accept_above` is no threshold, or there is no stage or more than [`crate::cascade::MOST_STAGES`].
 pub fn fixed_thresholds(stages: usize, accept_above: f64) -> Result<Vec<StageThresholds>, SelectError> {
-    if !(1..=MOST_STAGES).contains(&stages) {
-        let (field, value) = ("stages", stages as f64);
-        return Err(SelectError::OutOfRange { field, value, expected: "1 to 8" });
-    }
+    check_stages(stages)?;
     let mut rule = vec![StageThresholds::new(0.0, accept_above)?; stages - 1];
     rule.push(StageThresholds::ACCEPT_ALL);
     Ok(rule)
@@ -53,7 +51,7 @@ pub(super) fn per_stage(chain: &Chain<'_>, options: &TuneOptions, weights: Weigh
 pub(super) fn plain_starts(chain: &Chain<'_>) -> Vec<Vec<StageThresholds>> {
     let mut starts = vec![vec![StageThresholds::ESCALATE_ALL; chain.stages()]];
     for quarter in 1..=3 {
-        let at = |stage: &&crate::cascade::sample::Column| {
+        let at = |stage: &&Column| {
             let row = stage.rising[chain.rows() * quarter / 4];
             StageThresholds::saturating(0.0, stage.rows.probability[row].get())
         };
@@ -65,12 +63,4 @@ pub(super) fn plain_starts(chain: &Chain<'_>) -> Vec<Vec<StageThresholds>> {
         }
     }
     starts
-}
-
-impl Abstention {
-    /// Whether [`super::sweep`] reaches the optimum from any start: both thresholds of one stage and one of another
-    /// are all there is to choose.
-    pub(super) fn is_exact(self, stages: usize) -> bool {
-        stages <= 2 || (stages == 3 && self == Self::Never)
-    }
 }

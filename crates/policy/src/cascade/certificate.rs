@@ -110,7 +110,9 @@ impl StageThresholds {
 /// Tests the rules of a path from the strictest on and stops at the first failure: a fixed sequence, so no correction
 /// for many tests (methods section 3c). Rules that accept fewer rows than any test could pass with are passed over.
 ///
-/// The path is fixed by `tuned`, so that must come from other rows. `None`: every rule accepts too little, or the
+/// The path is fixed beforehand, by `tuned` and the shifts, so both must come from other rows. Starting at a shift
+/// where those rows accept enough, at few enough errors, proves more than starting at one where a single mistake ends
+/// the sequence. Which rules are passed over depends on probabilities alone, never on what was right. `None`: every rule accepts too little, or the
 /// first one that could pass fails. A last stage that accepts everything takes part: shifted, it abstains.
 ///
 /// # Errors

@@ -4,6 +4,10 @@
 use crate::SelectError;
 use crate::cascade::problem::{Problem, ROUNDING, Weights};
 use crate::cascade::{CascadeSample, Chain, Objective, TuneOptions, Tuned, tune};
+use crate::error::count;
+
+/// Most stages of a chain that is looked for: the orders of 8 models' subsets are 2,080 up to here.
+const LONGEST: usize = 4;
 
 /// Which chains are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub struct ChainSearch {
 impl Default for ChainSearch {
     /// Up to four stages in all orders; all of them returned.
     fn default() -> Self {
-        Self { longest: 4, rising_cost_only: false, keep: usize::MAX }
+        Self { longest: LONGEST, rising_cost_only: false, keep: usize::MAX }
     }
 }
 
@@ -46,13 +50,8 @@ pub fn rank_chains(
 ) -> Result<Vec<RankedChain>, SelectError> {
     objective.check()?;
     options.check()?;
-    for (field, value, expected) in
-        [("longest", search.longest.min(5), "1 to 4"), ("keep", search.keep.min(1), "at least 1")]
-    {
-        if !(1..=4).contains(&value) {
-            return Err(SelectError::OutOfRange { field, value: value as f64, expected });
-        }
-    }
+    count("longest", search.longest, 1..=LONGEST, "1 to 4")?;
+    count("keep", search.keep, 1..=usize::MAX, "at least 1")?;
     let mut ranked: Vec<RankedChain> = Vec::new();
     let mut out_of_reach: Option<(f64, f64)> = None;
     for order in orders(sample, search) {

@@ -3,6 +3,7 @@
 
 use crate::SelectError;
 use crate::cascade::{Chain, StageThresholds, Verdict};
+use crate::error::count;
 
 /// What a rule gives on a sample. Shares are of all rows unless said otherwise, costs are means in the sample's unit.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,10 +55,7 @@ impl Outcome {
     /// # Errors
     /// When there are not as many pairs as stages.
     pub fn measure(chain: &Chain<'_>, thresholds: &[StageThresholds]) -> Result<Self, SelectError> {
-        if thresholds.len() != chain.stages() {
-            let (field, value) = ("thresholds", thresholds.len() as f64);
-            return Err(SelectError::OutOfRange { field, value, expected: "as many as stages" });
-        }
+        count("thresholds", thresholds.len(), chain.stages()..=chain.stages(), "as many as stages")?;
         Ok(measure(chain, thresholds))
     }
 

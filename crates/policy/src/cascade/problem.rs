@@ -180,7 +180,8 @@ impl<'a> Problem<'a> {
         loop {
             self.cycle(rule);
             let now = self.loss(rule);
-            if now >= loss - self.tolerance() {
+            let improved = now < loss - self.tolerance();
+            if !improved {
                 return now;
             }
             loss = now;

@@ -4,7 +4,8 @@
 use types::{SuccessProbability, Threshold};
 
 use crate::SelectError;
-use crate::cascade::MOST_STAGES;
+use crate::cascade::sample::check_stages;
+use crate::error::{amount, count};
 
 /// Two thresholds of a stage. In [0, 1] or the next number above 1, which no probability reaches; the lower one never
 /// above the higher one.
@@ -111,6 +112,11 @@ impl StageRule {
         Ok(Self { thresholds, skip_below: threshold("skip_below", skip_below)? })
     }
 
+    /// A stage that is called whatever is predicted of it.
+    pub fn always_called(thresholds: StageThresholds) -> Self {
+        Self { thresholds, skip_below: Threshold::ALWAYS }
+    }
+
     /// What becomes of an answer of this stage.
     pub fn thresholds(self) -> StageThresholds {
         self.thresholds
@@ -134,11 +140,7 @@ impl StageRule {
 /// # Errors
 /// When a cost is negative or not finite.
 pub fn break_even_acceptance(stage_cost: f64, cost_beyond: f64) -> Result<f64, SelectError> {
-    for (field, value) in [("stage cost", stage_cost), ("cost beyond", cost_beyond)] {
-        if !(value.is_finite() && value >= 0.0) {
-            return Err(SelectError::OutOfRange { field, value, expected: "a finite number of at least 0" });
-        }
-    }
+    let (stage_cost, cost_beyond) = (amount("stage cost", stage_cost)?, amount("cost beyond", cost_beyond)?);
     // Nothing is lost by a call that costs nothing, whatever lies beyond.
     let ratio = if stage_cost == 0.0 { 0.0 } else { stage_cost / cost_beyond };
     Ok(if ratio > 1.0 { Threshold::NEVER.get() } else { ratio })
@@ -229,7 +231,7 @@ pub struct Step {
     pub skipped: Vec<Skip>,
 }
 
-/// The rule of a chain of 1 to [`MOST_STAGES`] stages.
+/// The rule of a chain of 1 to 8 stages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CascadeRule(Vec<StageRule>);
 
@@ -237,12 +239,9 @@ impl CascadeRule {
     /// A chain, first stage first.
     ///
     /// # Errors
-    /// When there is no stage, or more than [`MOST_STAGES`].
+    /// When there is no stage, or more than 8.
     pub fn new(stages: Vec<StageRule>) -> Result<Self, SelectError> {
-        if stages.is_empty() || stages.len() > MOST_STAGES {
-            let (field, value) = ("stages", stages.len() as f64);
-            return Err(SelectError::OutOfRange { field, value, expected: "1 to 8" });
-        }
+        check_stages(stages.len())?;
         Ok(Self(stages))
     }
 
@@ -258,7 +257,7 @@ impl CascadeRule {
     /// When there are not as many forecasts as stages.
     pub fn first(&self, remaining_s: f64, forecasts: &[Forecast]) -> Result<Step, SelectError> {
         self.check(0, forecasts)?;
-        Ok(self.call_from(0, remaining_s, forecasts, StepReason::NoAnswerYet, |_| Verdict::Abstain))
+        Ok(self.call_from(0, remaining_s, forecasts, StepReason::NoAnswerYet, Verdict::Abstain))
     }
 
     /// What follows an answer of `stage` with success probability `p`, with `remaining_s` seconds left.
@@ -284,32 +283,30 @@ impl CascadeRule {
             Verdict::Accept => stop(Verdict::Accept, StepReason::AtOrAboveAccept),
             Verdict::Abstain => stop(Verdict::Abstain, StepReason::BelowAbstain),
             Verdict::Escalate => {
-                let at_the_end = |last: StageRule| last.thresholds.judge_last(p);
-                self.call_from(stage + 1, remaining_s, forecasts, StepReason::Between, at_the_end)
+                let last = self.0.last().map_or(rule, |last| *last);
+                let otherwise = last.thresholds.judge_last(p);
+                self.call_from(stage + 1, remaining_s, forecasts, StepReason::Between, otherwise)
             }
         })
     }
 
     fn check(&self, stage: usize, forecasts: &[Forecast]) -> Result<StageRule, SelectError> {
-        if forecasts.len() != self.0.len() {
-            let (field, value) = ("forecasts", forecasts.len() as f64);
-            return Err(SelectError::OutOfRange { field, value, expected: "as many as stages" });
-        }
+        count("forecasts", forecasts.len(), self.0.len()..=self.0.len(), "as many as stages")?;
         let (field, value) = ("stage", stage as f64);
         let expected = "a stage of the chain, from 0";
         self.0.get(stage).copied().ok_or(SelectError::OutOfRange { field, value, expected })
     }
 
-    /// The first stage from `start` that fits and is not hopeless; without one, the verdict that is given at the end.
+    /// The first stage from `start` that fits and is not hopeless; without one, the verdict `otherwise`.
     fn call_from(
         &self,
         start: usize,
         remaining_s: f64,
         forecasts: &[Forecast],
         reason: StepReason,
-        at_the_end: impl Fn(StageRule) -> Verdict,
+        otherwise: Verdict,
     ) -> Step {
-        let (mut skipped, mut verdict) = (Vec::new(), Verdict::Abstain);
+        let mut skipped = Vec::new();
         for (stage, (rule, forecast)) in self.0.iter().zip(forecasts).enumerate().skip(start) {
             let skip = if rule.hopeless(forecast.success) {
                 SkipReason::Hopeless
@@ -320,11 +317,10 @@ impl CascadeRule {
                 SkipReason::TooSlow
             };
             skipped.push(Skip { stage, reason: skip });
-            verdict = at_the_end(*rule);
         }
         let slow = skipped.iter().any(|skip| skip.reason == SkipReason::TooSlow);
         let reason = if slow { StepReason::Deadline } else { StepReason::Hopeless };
-        Step { verdict, reason, next: None, skipped }
+        Step { verdict: otherwise, reason, next: None, skipped }
     }
 }
 
@@ -432,6 +428,9 @@ mod tests {
         // Without a prediction nothing is hopeless.
         let unknown = Forecast { latency_s: 1.0, success: None };
         assert_eq!(hopeless.first(10.0, &[unknown; 2]).unwrap().next, Some(0));
+        let always =
+            CascadeRule::new(vec![StageRule::always_called(StageThresholds::ACCEPT_ALL); 2]).unwrap();
+        assert_eq!(always.first(10.0, &forecasts([1.0; 3], [0.0; 3])[..2]).unwrap().next, Some(0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use evaluation::EvaluationError;
 use types::SuccessProbability;
 
 use crate::SelectError;
+use crate::error::count;
 
 /// The most stages of a chain.
 pub const MOST_STAGES: usize = 8;
@@ -51,10 +52,7 @@ impl CascadeSample {
     /// Without stages or rows, with more than [`MOST_STAGES`] stages, with columns of different lengths, a quality
     /// outside [0, 1], or a cost that is negative or not finite.
     pub fn new(stages: Vec<StageRows>) -> Result<Self, SelectError> {
-        if stages.is_empty() || stages.len() > MOST_STAGES {
-            let (field, value) = ("stages", stages.len() as f64);
-            return Err(SelectError::OutOfRange { field, value, expected: "1 to 8" });
-        }
+        check_stages(stages.len())?;
         let rows = stages[0].probability.len();
         if rows == 0 {
             return Err(EvaluationError::Empty.into());
@@ -86,9 +84,7 @@ impl CascadeSample {
         let expected = "stages of the sample, each at most once";
         let refused =
             |stage: usize| SelectError::OutOfRange { field: "chain", value: stage as f64, expected };
-        if order.is_empty() {
-            return Err(SelectError::OutOfRange { field: "stages", value: 0.0, expected: "1 to 8" });
-        }
+        check_stages(order.len())?;
         let mut stages = Vec::with_capacity(order.len());
         for (position, stage) in order.iter().enumerate() {
             if order[..position].contains(stage) {
@@ -103,6 +99,10 @@ impl CascadeSample {
     pub fn whole(&self) -> Chain<'_> {
         Chain { rows: self.rows, stages: self.stages.iter().collect() }
     }
+}
+
+pub(super) fn check_stages(found: usize) -> Result<(), SelectError> {
+    count("stages", found, 1..=MOST_STAGES, "1 to 8")
 }
 
 impl Column {

@@ -1,10 +1,10 @@
 //! Thresholds for a chain, found on a labelled sample: no grid, no copula, the sample's joint dependence as it is
 //! (methods section 5.3).
 //!
-//! Exact, O(n log n), for two stages with any abstention and for three without. Beyond that: cyclic sweeps, each
-//! exact for one stage's pair of thresholds in O(n) (rows are sorted once, in the sample), from five fixed starts; the
-//! best is improved by exact joint sweeps of two stages, O(n log n) each, until none helps. That is a local optimum
-//! under moves of any stage and of any two, not a proof; the tests measure how far from brute force it stays.
+//! Exact, O(n log n), for two stages with any abstention and for three without. Beyond that, from five fixed starts:
+//! cyclic sweeps, each exact for one stage's pair of thresholds in O(n) (rows are sorted once, in the sample), then
+//! joint sweeps, exact for one stage's pair and one threshold of a later stage in O(n log n), until none helps. That is
+//! a local optimum under such moves, not a proof; the tests measure how far from brute force it stays.
 
 use types::SuccessProbability;
 
@@ -14,6 +14,7 @@ use crate::cascade::joint::{Edge, joint_sweep};
 use crate::cascade::outcome::measure;
 use crate::cascade::problem::{Problem, Weights};
 use crate::cascade::{Chain, Outcome, StageThresholds, floor};
+use crate::error::{amount, share};
 
 /// What thresholds are tuned for. All means are over all rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -128,16 +129,9 @@ impl Objective {
 
 impl Weights {
     pub(super) fn checked(lambda_cost: f64, lambda_abstain: f64) -> Result<Self, SelectError> {
-        for (field, value) in [("lambda_cost", lambda_cost), ("lambda_abstain", lambda_abstain)] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(SelectError::OutOfRange {
-                    field,
-                    value,
-                    expected: "a finite number of at least 0",
-                });
-            }
-        }
-        Ok(Self { error: 1.0, abstain: lambda_abstain, cost: lambda_cost })
+        let (cost, abstain) =
+            (amount("lambda_cost", lambda_cost)?, amount("lambda_abstain", lambda_abstain)?);
+        Ok(Self { error: 1.0, abstain, cost })
     }
 }
 
@@ -155,18 +149,9 @@ impl Labels {
 impl TuneOptions {
     pub(super) fn check(&self) -> Result<(), SelectError> {
         match self.labels {
-            Labels::Mixed { weight } => share("weight of labels", weight),
+            Labels::Mixed { weight } => share("weight of labels", weight).map(|_| ()),
             Labels::Quality | Labels::Calibrated => Ok(()),
         }
-    }
-}
-
-fn share(field: &'static str, value: f64) -> Result<(), SelectError> {
-    let expected = "a number in [0, 1]";
-    if (0.0..=1.0).contains(&value) {
-        Ok(())
-    } else {
-        Err(SelectError::OutOfRange { field, value, expected })
     }
 }
 
@@ -178,25 +163,25 @@ pub(super) fn solve(
 ) -> (Vec<StageThresholds>, f64) {
     let problem = Problem::new(chain, options.labels, options.abstention, weights);
     let mut best = per_stage(chain, options, weights);
-    let mut loss = problem.descend(&mut best);
-    if !options.abstention.is_exact(chain.stages()) {
-        for mut start in plain_starts(chain) {
-            let found = problem.descend(&mut start);
-            if found < loss - problem.tolerance() {
-                (best, loss) = (start, found);
-            }
+    let mut loss = improve(&problem, &mut best);
+    let more = if is_exact(chain.stages(), options.abstention) { vec![] } else { plain_starts(chain) };
+    for mut start in more {
+        let found = improve(&problem, &mut start);
+        if found < loss - problem.tolerance() {
+            (best, loss) = (start, found);
         }
     }
-    (loss, best) = polish(&problem, best, loss);
     (best, loss / chain.rows() as f64)
 }
 
-/// Joint sweeps of any two stages, and cycles after them, until none helps.
-fn polish(
-    problem: &Problem<'_>,
-    mut rule: Vec<StageThresholds>,
-    mut loss: f64,
-) -> (f64, Vec<StageThresholds>) {
+/// Whether every start leads to the optimum: one threshold of a stage besides the pair of another is all there is to
+/// choose.
+fn is_exact(stages: usize, abstention: Abstention) -> bool {
+    stages <= 2 || (stages == 3 && abstention == Abstention::Never)
+}
+
+/// Cycles, then joint sweeps of any two stages, until none helps; the loss that is reached.
+fn improve(problem: &Problem<'_>, rule: &mut Vec<StageThresholds>) -> f64 {
     let mut pairs = Vec::new();
     for second in 1..problem.stages() {
         for first in 0..second {
@@ -204,18 +189,19 @@ fn polish(
         }
     }
     loop {
-        let before = loss;
+        let before = problem.descend(rule);
+        let mut loss = before;
         for (first, second, edge) in &pairs {
             let mut moved = rule.clone();
             joint_sweep(problem, &mut moved, *first, *second, *edge);
             let now = problem.loss(&moved);
             if now < loss - problem.tolerance() {
-                (rule, loss) = (moved, now);
+                (*rule, loss) = (moved, now);
             }
         }
-        if loss >= before - problem.tolerance() {
-            return (loss, rule);
+        let improved = loss < before - problem.tolerance();
+        if !improved {
+            return loss;
         }
-        loss = problem.descend(&mut rule);
     }
 }

@@ -89,7 +89,7 @@ fn dearer_calls_and_cheaper_abstentions_do_what_they_should() {
     assert!(costs.is_sorted_by(|a, b| a >= b), "{costs:?}");
     let abstained: Vec<f64> = [1.0, 0.5, 0.3, 0.1, 0.0].map(|l| tuned(0.01, l).outcome.abstention).to_vec();
     assert!(abstained.is_sorted(), "{abstained:?}");
-    assert_eq!((abstained[0] < 0.05, abstained[4]), (true, 1.0));
+    assert!(abstained[0] < 0.05 && abstained[4] > 0.9, "{abstained:?}");
 }
 
 #[test]

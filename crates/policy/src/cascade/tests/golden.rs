@@ -4,8 +4,11 @@
 
 use super::*;
 
+/// Success probabilities and labels of one query.
+type Row = ([f64; 3], [f64; 3]);
+
 /// 16 queries: success probabilities and labels of three models that cost 1, 4 and 15.
-const ROWS: [([f64; 3], [f64; 3]); 16] = [
+const ROWS: [Row; 16] = [
     ([0.618, 0.5142, 0.9321], [1.0, 1.0, 1.0]),
     ([0.2361, 0.9284, 0.6641], [0.0, 1.0, 1.0]),
     ([0.8541, 0.3426, 0.3962], [1.0, 0.0, 1.0]),
@@ -26,7 +29,7 @@ const ROWS: [([f64; 3], [f64; 3]); 16] = [
 
 fn reference() -> CascadeSample {
     let stages = [1.0, 4.0, 15.0].iter().enumerate().map(|(i, cost)| {
-        let column = |of: fn(&([f64; 3], [f64; 3])) -> [f64; 3]| ROWS.iter().map(|row| of(row)[i]).collect();
+        let column = |of: fn(&Row) -> [f64; 3]| ROWS.iter().map(|row| of(row)[i]).collect();
         let (probability, quality): (Vec<f64>, Vec<f64>) = (column(|row| row.0), column(|row| row.1));
         stage(&probability, &quality, *cost)
     });
