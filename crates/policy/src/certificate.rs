@@ -97,7 +97,7 @@ impl Certificate {
         self.certified(threshold, tested, kept().map(|row| row.1).sum()).map(Some)
     }
 
-    fn check(&self) -> Result<(), SelectError> {
+    pub(crate) fn check(&self) -> Result<(), SelectError> {
         for (field, value) in [("alpha", self.alpha), ("delta", self.delta)] {
             if !(value > 0.0 && value < 1.0) {
                 return Err(SelectError::OutOfRange { field, value, expected: "a number between 0 and 1" });
@@ -124,7 +124,8 @@ impl Certificate {
         Ok(p.iter().map(|p| p.get()).zip(losses.iter().copied()).collect())
     }
 
-    fn p_value(&self, loss: f64, n: usize) -> Result<f64, EvaluationError> {
+    /// P-value of "the risk is above alpha" for n rows with this sum of losses.
+    pub(crate) fn p_value(&self, loss: f64, n: usize) -> Result<f64, EvaluationError> {
         match self.risk {
             Risk::GradedLoss => hoeffding_bentkus_p_value(loss, n, self.alpha),
             // Counts are whole.
@@ -178,11 +179,16 @@ impl Certificate {
     }
 
     fn certified(&self, threshold: Threshold, tested: usize, loss: f64) -> Result<Certified, SelectError> {
-        let upper_bound = match self.risk {
-            Risk::CheapAndWrong | Risk::WrongGivenCheap => upper_bound(loss as usize, tested, self.delta)?,
-            Risk::GradedLoss => self.hoeffding_bentkus_bound(loss, tested)?,
-        };
-        Ok(Certified { threshold, tested, loss, p_value: self.p_value(loss, tested)?, upper_bound })
+        let (p_value, upper_bound) = (self.p_value(loss, tested)?, self.upper_bound(loss, tested)?);
+        Ok(Certified { threshold, tested, loss, p_value, upper_bound })
+    }
+
+    /// Upper confidence bound of the risk for n rows with this sum of losses.
+    pub(crate) fn upper_bound(&self, loss: f64, n: usize) -> Result<f64, EvaluationError> {
+        match self.risk {
+            Risk::CheapAndWrong | Risk::WrongGivenCheap => upper_bound(loss as usize, n, self.delta),
+            Risk::GradedLoss => self.hoeffding_bentkus_bound(loss, n),
+        }
     }
 
     /// The least risk that the test refutes at this loss, by bisection: p-values fall with the risk.

@@ -3,8 +3,9 @@
 //!
 //! `decide` is the rule that serves; `explore` what departs from it on purpose; `randomised` the
 //! thresholds that mix two; `certificate` what a sample proves about a threshold; `select` how one is
-//! found for an objective.
+//! found for an objective; `cascade` is all of it for models that are tried one after another.
 
+pub mod cascade;
 mod certificate;
 mod decide;
 mod error;
