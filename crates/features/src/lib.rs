@@ -6,10 +6,11 @@
 //! same numbers. Training and serving share this one implementation.
 
 mod extract;
-mod hash;
+pub mod hash;
 mod scan;
 mod surface;
 pub mod words;
 
 pub use extract::{Extractor, FeatureConfig, Features};
+pub use scan::each_token;
 pub use surface::{SURFACE_LEN, SURFACE_NAMES, Script};

@@ -1,0 +1,81 @@
+//! The features of a text: its words and symbols, pairs of neighbours, and the character n-grams of its words, which
+//! let `invoices` and `invoice` meet.
+
+use features::each_token;
+use features::hash::{WordHash, pair};
+
+use crate::text::{MOST_TOKENS, is_word};
+
+/// Lengths of character n-grams, the marks at both ends of a word counted.
+const GRAMS: std::ops::RangeInclusive<usize> = 3..=5;
+
+/// A word is cut here: no word of a language is longer.
+const MOST_CHARS: usize = 32;
+
+/// Kinds of features, which never meet.
+const NUMBER: u64 = WordHash::text("any number");
+const START: u64 = WordHash::text("start of text");
+
+/// Calls `visit` with the hash and the amount of each feature, in reading order. All n-grams of a word together have
+/// the length of one word.
+pub(super) fn each_feature(text: &str, mut visit: impl FnMut(u64, f32)) {
+    let mut previous = START;
+    let mut chars: Vec<char> = Vec::with_capacity(MOST_CHARS);
+    each_token(text, MOST_TOKENS, |token, hash| {
+        let number = token.bytes().all(|byte| byte.is_ascii_digit());
+        // Which number it is hardly ever tells an intent, that it is one often does.
+        let word = if number { NUMBER } else { hash };
+        visit(word, 1.0);
+        visit(pair(previous, word), 1.0);
+        previous = word;
+        if number || !is_word(token) {
+            return;
+        }
+        chars.clear();
+        chars.push('<');
+        chars.extend(token.chars().flat_map(char::to_lowercase).take(MOST_CHARS));
+        chars.push('>');
+        if chars.len() > 4 {
+            grams(&chars, &mut visit);
+        }
+    });
+}
+
+fn grams(chars: &[char], visit: &mut impl FnMut(u64, f32)) {
+    let count: usize = GRAMS.map(|n| (chars.len() + 1).saturating_sub(n)).sum();
+    let amount = 1.0 / (count as f32).sqrt();
+    for n in GRAMS {
+        for gram in chars.windows(n) {
+            let hash = gram.iter().fold(WordHash::new().byte(n as u8), |hash, c| hash.char(*c));
+            visit(hash.finish(), amount);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn features(text: &str) -> Vec<u64> {
+        let mut out = Vec::new();
+        each_feature(text, |hash, _| out.push(hash));
+        out
+    }
+
+    #[test]
+    fn forms_of_a_word_share_n_grams_and_numbers_are_alike() {
+        let (one, many) = (features("invoice"), features("Invoices"));
+        let shared = one.iter().filter(|hash| many.contains(hash)).count();
+        assert!(shared > one.len() / 2 && shared < one.len(), "{shared} of {}", one.len());
+        assert_eq!(features("12"), features("7"));
+        assert_ne!(features("x 12"), features("12 x"));
+        assert!(features(&"word ".repeat(10_000)).len() < 20 * MOST_TOKENS);
+    }
+
+    #[test]
+    fn the_n_grams_of_a_word_weigh_as_much_as_the_word() {
+        let mut squares = 0.0;
+        each_feature("invoice", |_, amount| squares += amount * amount);
+        assert!((squares - 3.0f32).abs() < 1e-5, "{squares}");
+    }
+}
