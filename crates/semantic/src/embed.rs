@@ -7,6 +7,7 @@
 //! seen to point, each route being a direction of its own (random indexing with labels for contexts, after Kanerva et
 //! al. 2000).
 
+mod concepts;
 mod words;
 
 use crate::Catalogue;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use semantic::{Ask, Catalogue, Evaluation, FitOptions, Labelled, Matcher, Scratch, evaluate, labelled_queries};
+use semantic::{Ask, Catalogue, Evaluation, FitOptions, Labelled, Matcher, evaluate, labelled_queries};
 
 fn catalogue() -> Arc<Catalogue> {
     let text = include_str!("../fixtures/intents.toml");
@@ -25,7 +25,6 @@ fn measured(catalogue: Arc<Catalogue>, options: &FitOptions) -> Evaluation {
 #[test]
 fn explore() {
     use semantic::*;
-    let matcher = Matcher::without_encoder(catalogue(), &FitOptions::default()).unwrap();
     let build = |catalogue: Arc<Catalogue>| {
         let embedder = Arc::new(StaticEmbedder::fit(&catalogue));
         Scorer::new(catalogue, embedder)
@@ -33,16 +32,14 @@ fn explore() {
     let rows = cross_fitted(&catalogue(), build).unwrap();
     let right = rows.iter().filter(|r| r.judged().is_some_and(|j| j.correct)).count();
     println!("cross-fitted {right} of {}", rows.len());
-    println!("{:?}", matcher.fitted());
-    let e = evaluate(&matcher, asks(&queries())).unwrap();
-    println!("{e:#?}");
-    let open = FitOptions { thresholds: ThresholdRule::Open, ..FitOptions::default() };
-    let e = measured(catalogue(), &open);
-    println!("open {:?} {:?} {:?}", e.accuracy, e.best_is_right, e.false_accepts);
-    for q in queries() {
-        let m = matcher.match_query(Ask::Text(&q.query), &mut Scratch::default()).unwrap();
-        if m.best.map(|b| b.route.name.clone()) != q.route {
-            println!("{:?} best {:?} {:.2} is {:?} p {:.2} {:?}", q.query, m.best.map(|b| &b.route.name), m.score, q.route, m.probability, m.reason);
-        }
+    for thresholds in [ThresholdRule::Accuracy, ThresholdRule::Open] {
+        let e = measured(catalogue(), &FitOptions { thresholds, ..FitOptions::default() });
+        println!("{thresholds:?} acc {} best {} {:?}", e.accuracy.count, e.best_is_right.unwrap().count, e.false_accepts);
     }
+    let scorer = build(catalogue()).unwrap();
+    let off = off_topic(&scorer).unwrap();
+    let floor = ConformalFloor::new(off.iter().map(|r| r.ranking.nearest).collect(), 0.1).unwrap();
+    let inside = answered(&scorer, asks(&queries())).unwrap();
+    let pass = |want: bool| inside.iter().filter(|r| r.label.is_some() == want && floor.passes(r.ranking.nearest)).count();
+    println!("pass in {} of 150, off {} of 60; loo pass {}", pass(true), pass(false), rows.iter().filter(|r| floor.passes(r.ranking.nearest)).count());
 }

