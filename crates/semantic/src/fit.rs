@@ -14,7 +14,7 @@ use crate::{Ask, Catalogue, Ranking, Scorer, Scratch, SemanticError};
 const LEAST_ROWS: usize = 8;
 
 /// Exemplars that are held out at most: more would only take longer.
-const MOST_HELD_OUT: usize = 1_000;
+const MOST_HELD_OUT: usize = 500;
 
 /// Parts that exemplars are held out in, while there are few.
 const FOLDS: usize = 10;
@@ -62,7 +62,7 @@ pub fn off_topic(scorer: &Scorer) -> Result<Vec<Answered>, SemanticError> {
     answered(scorer, scorer.catalogue().off_topic().iter().map(|text| (Ask::Text(text), None)))
 }
 
-/// Ranks exemplars, each as if it were not in the catalogue; of more than a thousand, a thousand evenly spread. Right for
+/// Ranks exemplars, each as if it were not in the catalogue; of more than five hundred, at most that many evenly spread. Right for
 /// vectors that do not depend on the catalogue, such as an encoder's; for others see [`cross_fitted`].
 ///
 /// # Errors
@@ -79,7 +79,7 @@ pub fn leave_one_out(scorer: &Scorer) -> Result<Vec<Answered>, SemanticError> {
 }
 
 /// Ranks exemplars with scorers that never saw them: `build` is called with the catalogue less a tenth of its exemplars,
-/// ten times; where there are thousands, once, less a thousand evenly spread. For embeddings that are fitted on the
+/// ten times; where there are thousands, once, less five hundred evenly spread. For embeddings that are fitted on the
 /// catalogue and would remember.
 ///
 /// # Errors
@@ -90,7 +90,7 @@ pub fn cross_fitted(
 ) -> Result<Vec<Answered>, SemanticError> {
     let count = catalogue.exemplar_count();
     let (folds, every) =
-        if count <= FOLDS * MOST_HELD_OUT / 4 { (FOLDS, FOLDS) } else { (1, count.div_ceil(MOST_HELD_OUT)) };
+        if count <= FOLDS * MOST_HELD_OUT / 2 { (FOLDS, FOLDS) } else { (1, count.div_ceil(MOST_HELD_OUT)) };
     let mut rows = Vec::new();
     let mut scratch = Scratch::default();
     for fold in 0..folds {

@@ -8,12 +8,9 @@ mod arithmetic;
 use std::ops::Range;
 
 use crate::SemanticError;
-use arithmetic::{Codes, dot, length, product, rounding};
+use arithmetic::{BLOCK, Codes, length, product, rounding};
 
-pub(crate) use arithmetic::normalise;
-
-/// Rows are padded with zeros to a multiple of this: one full step of the vector registers.
-const LANES: usize = 16;
+pub(crate) use arithmetic::{dot, normalise};
 
 /// A row and how similar it is to the query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,7 +64,7 @@ impl Index {
             let found = values.len() / dimension.max(1);
             return Err(SemanticError::VectorCount { expected: rows, found });
         }
-        let padded = dimension.next_multiple_of(LANES);
+        let padded = dimension.next_multiple_of(BLOCK);
         let mut index = Self {
             dimension,
             padded,
@@ -130,7 +127,8 @@ impl Index {
         &self.groups
     }
 
-    fn full_row(&self, row: usize) -> &[f32] {
+    /// A row with its padding.
+    pub(crate) fn full_row(&self, row: usize) -> &[f32] {
         &self.vectors[row * self.padded..][..self.padded]
     }
 
@@ -174,15 +172,26 @@ impl Index {
         Ok(())
     }
 
-    /// Fills the estimates of all rows.
-    fn estimate(&self, query: &[f32], scratch: &mut SearchScratch) -> Result<Slack, SemanticError> {
+    /// The length of a query that can be compared.
+    fn checked(&self, query: &[f32]) -> Result<f32, SemanticError> {
         if query.len() != self.dimension {
             return Err(SemanticError::Dimension { expected: self.dimension, found: query.len() });
         }
-        let length = length(query);
-        if !length.is_finite() {
-            return Err(SemanticError::NotFinite(0));
-        }
+        Some(length(query)).filter(|length| length.is_finite()).ok_or(SemanticError::NotFinite(0))
+    }
+
+    /// A query with padding.
+    #[cfg(feature = "ann")]
+    pub(crate) fn padded_query(&self, query: &[f32]) -> Result<Vec<f32>, SemanticError> {
+        self.checked(query)?;
+        let mut padded = query.to_vec();
+        padded.resize(self.padded, 0.0);
+        Ok(padded)
+    }
+
+    /// Fills the estimates of all rows.
+    fn estimate(&self, query: &[f32], scratch: &mut SearchScratch) -> Result<Slack, SemanticError> {
+        let length = self.checked(query)?;
         let coded = Codes::of(query, self.finest());
         scratch.query.clear();
         scratch.query.extend_from_slice(query);

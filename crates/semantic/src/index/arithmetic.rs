@@ -1,10 +1,14 @@
 //! The loops of the index, written so that a compiler makes vector instructions of them, and how far each may be off.
 
-use super::LANES;
+/// Rows are padded with zeros to a multiple of this.
+pub(super) const BLOCK: usize = 32;
 
-/// `a·b` of slices of one length, a multiple of [`LANES`]. Always added up in the same order: the same bits on every
+/// Sums that a dot product of floats is added up in, side by side.
+const LANES: usize = 16;
+
+/// `a·b` of slices of one length, a multiple of [`BLOCK`]. Always added up in the same order: the same bits on every
 /// platform.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; LANES];
     for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
         for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
@@ -21,9 +25,17 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums[0]
 }
 
-/// The dot product of codes; multiplied in pairs of 16 bits and added in 32 (`pmaddwd`).
+/// The dot product of codes, slices of one length, a multiple of [`BLOCK`]. Blocks of fixed size, because compilers then
+/// multiply whole registers of 16 bits and add the products up in 32 (`pmaddwd`); twice as fast as a plain loop.
 pub(super) fn product(row: &[i8], query: &[i16]) -> i32 {
-    row.iter().zip(query).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+    let blocks = row.as_chunks::<BLOCK>().0.iter().zip(query.as_chunks::<BLOCK>().0);
+    let of_block = |(row, query): (&[i8; BLOCK], &[i16; BLOCK])| {
+        // Widened first and by a loop of its own: asked for both at once, compilers widen to 32 bits.
+        let mut wide = [0i16; BLOCK];
+        wide.iter_mut().zip(row).for_each(|(wide, code)| *wide = i16::from(*code));
+        wide.iter().zip(query).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum::<i32>()
+    };
+    blocks.map(of_block).sum()
 }
 
 /// The length of a vector, rounded up; infinite or NaN where a number is not finite or too great.
@@ -112,6 +124,6 @@ mod tests {
         let mut vector = [3.0, 0.0, -4.0];
         normalise(&mut vector);
         assert_eq!(vector, [0.6, 0.0, -0.8]);
-        assert_eq!(product(&[127; 16], &[-3; 16]), -127 * 3 * 16);
+        assert_eq!(product(&[127; 64], &[-3; 64]), -127 * 3 * 64);
     }
 }
