@@ -7,10 +7,11 @@
 
 pub mod answer;
 mod extract;
-mod hash;
+pub mod hash;
 mod scan;
 mod surface;
 pub mod words;
 
 pub use extract::{Extractor, FeatureConfig, Features};
+pub use scan::each_token;
 pub use surface::{SURFACE_LEN, SURFACE_NAMES, Script};

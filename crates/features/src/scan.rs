@@ -91,6 +91,12 @@ pub(crate) fn scan<'a>(text: &'a str, budget: usize, mut visit: impl FnMut(Token
     text.len()
 }
 
+/// Calls `visit` with the text of each of the first `budget` tokens and with its hash, in which case does not
+/// count: words and numbers, single ideographs, single symbols, in reading order.
+pub fn each_token<'a>(text: &'a str, budget: usize, mut visit: impl FnMut(&'a str, u64)) {
+    scan(text, budget, |token| visit(token.text, token.hash));
+}
+
 /// The byte offset at which the last `count` tokens of `text` begin, never before `floor`.
 pub(crate) fn tail_offset(text: &str, count: usize, floor: usize) -> usize {
     let mut offset = text.len();

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("evaluation", Some(&["types"])),
     ("monitoring", Some(&["types", "calibration", "evaluation"])),
     ("corpus", Some(&["types", "features"])),
+    ("semantic", Some(&["types", "features", "calibration", "evaluation"])),
     ("artifact", Some(&["types", "features", "classifier", "encoder", "calibration"])),
     ("decision-log", Some(&["types", "monitoring"])),
     ("outbound", Some(&[])),

@@ -1,0 +1,93 @@
+//! The nearest exemplars, approximately: a graph (HNSW, Malkov & Yashunin 2016) for more exemplars than are worth a full
+//! scan. It is built on one thread from a fixed seed, so that the same rows give the same graph.
+
+use std::ops::Range;
+
+use instant_distance::{Builder, HnswMap, Point, Search};
+
+use crate::SemanticError;
+use crate::index::{Hit, Index, Tops};
+
+/// Up to this many rows everything is searched exactly.
+pub const EXACT_UP_TO: usize = 20_000;
+
+/// Rows that a search keeps in sight: the more, the better its recall and the longer it takes.
+const IN_SIGHT: usize = 200;
+
+/// Rows in sight while the graph is built.
+const IN_SIGHT_BUILDING: usize = 100;
+
+/// Rows that are asked for, at least: routes are scored by those of theirs among them.
+const LEAST_ASKED: usize = 64;
+
+const SEED: u64 = 7;
+
+/// A unit vector; its distance is one less the cosine.
+#[derive(Clone)]
+struct Direction(Box<[f32]>);
+
+impl Point for Direction {
+    fn distance(&self, other: &Self) -> f32 {
+        1.0 - crate::index::dot(&self.0, &other.0)
+    }
+}
+
+/// Rows in a graph. A route none of whose rows is among those found has no score: it is nowhere near.
+pub struct Approximate {
+    index: Index,
+    graph: HnswMap<Direction, usize>,
+}
+
+impl Approximate {
+    /// Builds the graph: minutes for a million rows.
+    pub fn new(index: Index) -> Self {
+        let points: Vec<Direction> = (0..index.len()).map(|row| Direction(index.full_row(row).into())).collect();
+        let rows = (0..points.len()).collect();
+        let builder = Builder::default().seed(SEED).ef_construction(IN_SIGHT_BUILDING).ef_search(IN_SIGHT);
+        let build = || builder.build(points, rows);
+        Self { index, graph: build() }
+    }
+
+    /// The rows as they are.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// About the `depth` rows most similar to `query`, most similar first.
+    ///
+    /// # Errors
+    /// When the query has another dimension, or is not finite.
+    pub fn nearest(&self, query: &[f32], depth: usize) -> Result<Vec<Hit>, SemanticError> {
+        let query = Direction(self.index.padded_query(query)?.into());
+        let mut search = Search::default();
+        let found = self.graph.search(&query, &mut search).take(depth);
+        let mut hits: Vec<Hit> =
+            found.map(|item| Hit { row: *item.value, similarity: 1.0 - item.distance }).collect();
+        for hit in &mut hits {
+            hit.similarity = crate::index::dot(&query.0, self.index.full_row(hit.row));
+        }
+        crate::index::sort(&mut hits);
+        Ok(hits)
+    }
+
+    /// The `depth` most similar rows of each group among those found. `excluded` is left out.
+    ///
+    /// # Errors
+    /// As [`Self::nearest`].
+    pub fn nearest_by_group(
+        &self,
+        query: &[f32],
+        depth: usize,
+        excluded: Option<usize>,
+        out: &mut Tops,
+    ) -> Result<(), SemanticError> {
+        let hits = self.nearest(query, LEAST_ASKED.max(8 * depth).min(IN_SIGHT))?;
+        out.clear();
+        let inside = |rows: &Range<usize>, hit: &Hit| rows.contains(&hit.row) && excluded != Some(hit.row);
+        for rows in self.index.groups() {
+            out.hits.extend(hits.iter().filter(|hit| inside(rows, hit)).take(depth));
+            out.ends.push(out.hits.len());
+        }
+        Ok(())
+    }
+}
