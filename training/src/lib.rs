@@ -4,6 +4,7 @@ mod accuracy_curve;
 pub mod advice;
 pub mod calibrate;
 mod card;
+pub mod cascade;
 pub mod commands;
 pub mod deep;
 pub mod encoder_download;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use training::commands::{
-    advise, calibrate, cross_validate, distil, evaluate, export, fetch_encoder, fine_tune, fit, import,
-    judge, monitor, recalibrate, reproduce, retrain, threshold, verifier, what_if,
+    advise, calibrate, cascade, cross_validate, distil, evaluate, export, fetch_encoder, fine_tune, fit,
+    import, judge, monitor, recalibrate, reproduce, retrain, threshold, verifier, what_if,
 };
 
 /// Reading a million rows makes tens of millions of small strings, which this allocator keeps together.
@@ -49,6 +49,8 @@ enum Command {
     Judge(judge::JudgeArgs),
     /// Write a log of decisions and outcomes as Parquet files.
     Export(export::ExportArgs),
+    /// Find which models form a cascade behind a verifier, and its thresholds.
+    Cascade(cascade::CascadeArgs),
     /// Fit a verifier of answers.
     Verifier(verifier::VerifierArgs),
     /// Read a public encoder for the deep tier, check it and write it as a folder.
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Some(Command::Retrain(args)) => args.run(&mut say),
         Some(Command::Judge(args)) => args.run(&mut say),
         Some(Command::Export(args)) => args.run(&mut say),
+        Some(Command::Cascade(args)) => args.run(&mut say),
         Some(Command::Verifier(args)) => args.run(&mut say),
         Some(Command::FetchEncoder(args)) => args.run(&mut say),
         Some(Command::FineTune(args)) => args.run(&mut say),

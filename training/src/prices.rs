@@ -149,6 +149,32 @@ impl Prices {
     /// # Errors
     /// When the model has no price or a number is impossible.
     pub fn call_usd(&self, model: &ModelName, traffic_share: f64) -> Result<f64, PricesError> {
+        let CallRecord { input_tokens, output_tokens, .. } = self.record.call;
+        self.usd(model, traffic_share, input_tokens, output_tokens, self.model(model)?.verbosity)
+    }
+
+    /// Effective price of one call whose answer is there: what it wrote is known, so the model's verbosity is not
+    /// counted again. Tokens are those of the reference tokenizer.
+    ///
+    /// # Errors
+    /// As [`Self::call_usd`].
+    pub fn answer_usd(
+        &self,
+        model: &ModelName,
+        input_tokens: f64,
+        output_tokens: f64,
+    ) -> Result<f64, PricesError> {
+        self.usd(model, 1.0, input_tokens, output_tokens, 1.0)
+    }
+
+    fn usd(
+        &self,
+        model: &ModelName,
+        traffic_share: f64,
+        input_tokens: f64,
+        output_tokens: f64,
+        verbosity: f64,
+    ) -> Result<f64, PricesError> {
         let ModelRecord {
             input_usd_per_million_tokens,
             output_usd_per_million_tokens,
@@ -156,7 +182,6 @@ impl Prices {
             cache_write_multiplier,
             batch_multiplier,
             tokenizer_inflation,
-            verbosity,
             reasoning_per_output_token,
             ..
         } = *self.model(model)?;
@@ -177,7 +202,7 @@ impl Prices {
                 reasoning_per_output_token,
                 cache,
                 batch_share: of.batch_share,
-                ..Call::plain(of.input_tokens, of.output_tokens)
+                ..Call::plain(input_tokens, output_tokens)
             };
             call.cost_usd(&price)
         });

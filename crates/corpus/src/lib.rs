@@ -18,5 +18,5 @@ pub use duplicates::{Grouping, group_duplicates};
 pub use error::{CorpusError, Invalid};
 pub use example::{Evidence, Example, Preference, Winner};
 pub use read::{Corpus, ReadOptions, ReadReport, read};
-pub use split::{Fractions, Split, folds_by_group, given_folds, split_by_group};
+pub use split::{Fractions, Split, folds_by_group, given_folds, place, split_by_group};
 pub use write::write_jsonl;

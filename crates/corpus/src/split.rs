@@ -39,7 +39,7 @@ fn group(example: &Example) -> &str {
 }
 
 /// A number in [0, 1) that depends on purpose, seed and group only.
-fn place(purpose: &str, seed: u64, group: &str) -> f64 {
+pub fn place(purpose: &str, seed: u64, group: &str) -> f64 {
     let mut hasher = Sha256::new();
     hasher.update(purpose.as_bytes());
     hasher.update(seed.to_le_bytes());

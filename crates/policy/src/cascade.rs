@@ -24,11 +24,11 @@ mod sample;
 mod split;
 mod sweep;
 
-pub use agreement::{Agreement, AgreementLevel, all_wrong_together, normalised, vote};
+pub use agreement::{AgreementLevel, all_wrong_together};
 pub use baseline::{fixed_thresholds, per_stage_thresholds};
 pub use certificate::{AcceptedRisk, CascadeCertificate, CertifiedCascade, ShiftPath, certify_cascade};
-pub use chains::{ChainSearch, RankedChain, rank_chains};
-pub use outcome::{Outcome, StageOutcome};
+pub use chains::{ChainSearch, RankedChain, orders, rank_chains};
+pub use outcome::{Outcome, StageOutcome, Stop};
 pub use rule::{
     CascadeRule, Forecast, Skip, SkipReason, StageRule, StageThresholds, Step, StepReason, Verdict,
     break_even_acceptance,

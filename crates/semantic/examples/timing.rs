@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use semantic::{Ask, Catalogue, FitOptions, Matcher, Scratch, StaticEmbedder, Embed};
+use semantic::{Ask, Catalogue, Embed, FitOptions, Matcher, Scratch, StaticEmbedder};
 
 fn main() {
     let text = include_str!("../fixtures/intents.toml");
@@ -36,7 +36,11 @@ fn main() {
     let matcher = Matcher::without_encoder(large, &FitOptions::default()).unwrap();
     println!("matcher, fit included {:?}", t.elapsed());
     drop(scorer);
-    let queries = ["why was I charged twice for my plan", "my loop never ends, what is wrong", "translate this to Dutch"];
+    let queries = [
+        "why was I charged twice for my plan",
+        "my loop never ends, what is wrong",
+        "translate this to Dutch",
+    ];
     let mut scratch = Scratch::default();
     let mut times = Vec::new();
     for i in 0..3_000 {

@@ -41,7 +41,8 @@ pub struct Approximate {
 impl Approximate {
     /// Builds the graph: minutes for a million rows.
     pub fn new(index: Index) -> Self {
-        let points: Vec<Direction> = (0..index.len()).map(|row| Direction(index.full_row(row).into())).collect();
+        let points: Vec<Direction> =
+            (0..index.len()).map(|row| Direction(index.full_row(row).into())).collect();
         let rows = (0..points.len()).collect();
         let builder = Builder::default().seed(SEED).ef_construction(IN_SIGHT_BUILDING).ef_search(IN_SIGHT);
         let build = || builder.build(points, rows);

@@ -148,7 +148,8 @@ impl Odds {
     /// # Errors
     /// When a score is not finite or the fit finds no optimum.
     pub fn fit(rows: &[Judged], method: Method) -> Result<Self, SemanticError> {
-        let scores: Result<Vec<Score>, ProbabilityError> = rows.iter().map(|row| Score::new(row.score)).collect();
+        let scores: Result<Vec<Score>, ProbabilityError> =
+            rows.iter().map(|row| Score::new(row.score)).collect();
         let scores = scores.map_err(|_| CalibrationError::NotConverged)?;
         let correct: Vec<bool> = rows.iter().map(|row| row.correct).collect();
         match Sample::new(&scores, &correct, None) {

@@ -220,7 +220,8 @@ impl Index {
         let rounded = rounding(self.padded);
         Slack {
             row: (length + residual) * (1.0 + rounded),
-            fixed: (residual + (length + residual) * rounded) * self.longest * (1.0 + rounded) + f32::MIN_POSITIVE,
+            fixed: (residual + (length + residual) * rounded) * self.longest * (1.0 + rounded)
+                + f32::MIN_POSITIVE,
         }
     }
 

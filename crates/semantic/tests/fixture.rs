@@ -34,12 +34,24 @@ fn explore() {
     println!("cross-fitted {right} of {}", rows.len());
     for thresholds in [ThresholdRule::Accuracy, ThresholdRule::Open] {
         let e = measured(catalogue(), &FitOptions { thresholds, ..FitOptions::default() });
-        println!("{thresholds:?} acc {} best {} {:?}", e.accuracy.count, e.best_is_right.unwrap().count, e.false_accepts);
+        println!(
+            "{thresholds:?} acc {} best {} {:?}",
+            e.accuracy.count,
+            e.best_is_right.unwrap().count,
+            e.false_accepts
+        );
     }
     let scorer = build(catalogue()).unwrap();
     let off = off_topic(&scorer).unwrap();
     let floor = ConformalFloor::new(off.iter().map(|r| r.ranking.nearest).collect(), 0.1).unwrap();
     let inside = answered(&scorer, asks(&queries())).unwrap();
-    let pass = |want: bool| inside.iter().filter(|r| r.label.is_some() == want && floor.passes(r.ranking.nearest)).count();
-    println!("pass in {} of 150, off {} of 60; loo pass {}", pass(true), pass(false), rows.iter().filter(|r| floor.passes(r.ranking.nearest)).count());
+    let pass = |want: bool| {
+        inside.iter().filter(|r| r.label.is_some() == want && floor.passes(r.ranking.nearest)).count()
+    };
+    println!(
+        "pass in {} of 150, off {} of 60; loo pass {}",
+        pass(true),
+        pass(false),
+        rows.iter().filter(|r| floor.passes(r.ranking.nearest)).count()
+    );
 }

@@ -3,6 +3,7 @@
 pub mod advise;
 mod against;
 pub mod calibrate;
+pub mod cascade;
 pub mod cross_validate;
 pub mod distil;
 pub mod evaluate;

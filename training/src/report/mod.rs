@@ -4,7 +4,7 @@
 
 mod breakdown;
 mod figures;
-mod page;
+pub(crate) mod page;
 mod swaps;
 mod terminal;
 mod verdict;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::{Bin, Bucket, CurvePoint, FIGURES, NOTES, Report, figure_cell, precise, swap_cell};
 use crate::plot::{Plot, STYLE as PLOTS, escape};
 
-const STYLE: &str = "
+pub(crate) const STYLE: &str = "
 * { box-sizing: border-box; print-color-adjust: exact }
 body { margin: 0 auto; padding: 1.2rem; max-width: 64rem; font: 16px/1.5 system-ui, sans-serif; color: var(--fg); background: var(--bg); overflow-wrap: anywhere }
 h1 { font-size: 1.5rem; margin: 0 0 .3rem } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; break-after: avoid }

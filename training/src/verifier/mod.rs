@@ -8,6 +8,6 @@ pub mod held_out;
 pub mod measure;
 
 pub use answers::Answers;
-pub(crate) use card::card_files;
+pub(crate) use card::{card_files, refreshed};
 pub use fit::{VerifierConfig, View, fit_verifier};
 pub use held_out::HeldOutAnswers;

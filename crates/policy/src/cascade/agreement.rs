@@ -1,66 +1,12 @@
-//! What several answers to one query are worth when they agree: votes, and a table from agreement to accuracy
-//! (methods section 6; ABC, arXiv 2407.02348). Unanimity is no proof, because errors are correlated: the table says
-//! what it was worth on labelled rows. Where the answers come from is decided elsewhere.
-
-use std::collections::BTreeMap;
+//! What several answers to one query are worth when they agree: a table from agreement to accuracy (methods section 6;
+//! ABC, arXiv 2407.02348). Unanimity is no proof, because errors are correlated: the table says
+//! what it was worth on labelled rows. What agrees is counted by
+//! `features::answer`.
 
 use evaluation::upper_bound;
 
 use crate::SelectError;
 use crate::error::share;
-
-/// How far the answers to one query agree.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Agreement {
-    /// The most frequent answer, normalised; of equals the one that came first.
-    pub answer: String,
-    /// How many gave it.
-    pub votes: usize,
-    /// How many there were.
-    pub of: usize,
-    /// Entropy of the shares of the distinct answers, in nats.
-    pub entropy_nats: f64,
-}
-
-impl Agreement {
-    /// Share of the most frequent answer, in (0, 1].
-    pub fn top_share(&self) -> f64 {
-        self.votes as f64 / self.of as f64
-    }
-
-    /// The share under a uniform prior, `(votes + 1) / (of + 2)`: one answer of one is no unanimity.
-    pub fn posterior_mean_share(&self) -> f64 {
-        (self.votes + 1) as f64 / (self.of + 2) as f64
-    }
-}
-
-/// An answer as votes compare it: numbers by their value, everything else trimmed and in lower case.
-pub fn normalised(answer: &str) -> String {
-    let trimmed = answer.trim();
-    match trimmed.parse::<f64>() {
-        // Adding 0 makes -0 a 0.
-        Ok(number) if number.is_finite() => (number + 0.0).to_string(),
-        _ => trimmed.to_lowercase(),
-    }
-}
-
-/// Counts the answers to one query after [`normalised`]; `None`: there are none.
-pub fn vote<'a>(answers: impl IntoIterator<Item = &'a str>) -> Option<Agreement> {
-    // Per answer: when it first came, and how often.
-    let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-    let mut of = 0;
-    for answer in answers {
-        counts.entry(normalised(answer)).or_insert((of, 0)).1 += 1;
-        of += 1;
-    }
-    let share = |votes: usize| votes as f64 / of as f64;
-    let entropy_nats =
-        counts.values().map(|(_, votes)| -share(*votes) * share(*votes).ln()).sum::<f64>() + 0.0;
-    let frequent_then_early =
-        |(_, (first, votes)): &(String, (usize, usize))| (std::cmp::Reverse(*votes), *first);
-    let (answer, (_, votes)) = counts.into_iter().min_by_key(frequent_then_early)?;
-    Some(Agreement { answer, votes, of, entropy_nats })
-}
 
 /// A row of the table from agreement to accuracy: labelled queries whose answers agreed to the same degree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,23 +71,6 @@ mod tests {
     }
 
     // Numbers of methods/golden/06_verifier.json.
-
-    #[test]
-    fn a_vote_agrees_with_the_reference() {
-        let found = vote(["42", "42.0", "forty-two", "41", "42"]).unwrap();
-        assert_eq!((found.answer.as_str(), found.votes, found.of), ("42", 3, 5));
-        close(found.top_share(), 0.6);
-        close(found.entropy_nats, 0.9502705392332347);
-        close(found.posterior_mean_share(), 0.5714285714285714);
-        assert_eq!(vote([]), None);
-        let tied = vote(["b", " A", "a ", "B"]).unwrap();
-        assert_eq!((tied.answer.as_str(), tied.votes), ("b", 2));
-        assert_eq!(vote(["x"; 4]).unwrap().entropy_nats.to_bits(), 0.0_f64.to_bits());
-        assert_eq!(
-            (normalised("-0"), normalised("1e3"), normalised("NaN")),
-            ("0".into(), "1000".into(), "nan".into())
-        );
-    }
 
     #[test]
     fn the_table_agrees_with_the_reference() {

@@ -80,8 +80,8 @@ pub fn rank_chains(
     }
 }
 
-/// All orders of all subsets, the shorter ones first.
-fn orders(sample: &CascadeSample, search: &ChainSearch) -> Vec<Vec<usize>> {
+/// All orders of all subsets that are looked at, the shorter ones first.
+pub fn orders(sample: &CascadeSample, search: &ChainSearch) -> Vec<Vec<usize>> {
     let mut all: Vec<Vec<usize>> = vec![vec![]];
     let mut start = 0;
     for _ in 0..search.longest.min(sample.stages()) {

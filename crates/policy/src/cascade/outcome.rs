@@ -42,6 +42,30 @@ pub struct StageOutcome {
     pub cost_beyond: Option<f64>,
 }
 
+/// Where one row stops.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stop {
+    /// The last stage it reaches, zero-based.
+    pub stage: usize,
+    /// Whether the answer is accepted there; otherwise the query is given up.
+    pub accepted: bool,
+    /// What its stages cost, verifiers included.
+    pub cost: f64,
+    /// Quality the accepted answer lacks; 0 where there is none.
+    pub quality_lost: f64,
+}
+
+impl Stop {
+    /// Where each row stops under thresholds, one pair a stage.
+    ///
+    /// # Errors
+    /// When there are not as many pairs as stages.
+    pub fn of_rows(chain: &Chain<'_>, thresholds: &[StageThresholds]) -> Result<Vec<Self>, SelectError> {
+        count("thresholds", thresholds.len(), chain.stages()..=chain.stages(), "as many as stages")?;
+        Ok((0..chain.rows()).map(|row| stop(chain, thresholds, row)).collect())
+    }
+}
+
 impl StageOutcome {
     /// Share of the rows reaching this stage that are sent on, in [0, 1]; `None`: none reaches it.
     pub fn escalation_rate(&self) -> Option<f64> {
@@ -100,27 +124,38 @@ pub(super) fn measure(chain: &Chain<'_>, thresholds: &[StageThresholds]) -> Outc
             let onwards = if pair.judge(p) == Verdict::Escalate { after } else { 0.0 };
             after = column.rows.cost[row] + onwards;
         }
-        for (stage, (column, pair)) in chain.stages.iter().zip(thresholds).enumerate() {
-            let tally = &mut tallies[stage];
+        let stop = stop(chain, thresholds, row);
+        for (stage, (column, tally)) in chain.stages.iter().zip(&mut tallies).enumerate().take(stop.stage + 1)
+        {
             tally.cost += column.rows.cost[row];
             tally.cost_beyond += beyond[stage];
-            let p = column.rows.probability[row];
-            let last = stage + 1 == chain.stages();
-            match if last { pair.judge_last(p) } else { pair.judge(p) } {
-                Verdict::Escalate => {
-                    tally.escalated += 1;
-                    continue;
-                }
-                Verdict::Abstain => tally.abstained += 1,
-                Verdict::Accept => {
-                    tally.accepted += 1;
-                    tally.lost += 1.0 - column.rows.quality[row];
-                }
-            }
-            break;
+            tally.escalated += usize::from(stage < stop.stage);
         }
+        let tally = &mut tallies[stop.stage];
+        tally.abstained += usize::from(!stop.accepted);
+        tally.accepted += usize::from(stop.accepted);
+        tally.lost += stop.quality_lost;
     }
     outcome(chain.rows(), &tallies)
+}
+
+/// Where a row stops, for as many thresholds as stages.
+fn stop(chain: &Chain<'_>, thresholds: &[StageThresholds], row: usize) -> Stop {
+    let last = chain.stages() - 1;
+    let mut cost = 0.0;
+    for (stage, (column, pair)) in chain.stages.iter().zip(thresholds).enumerate() {
+        cost += column.rows.cost[row];
+        let p = column.rows.probability[row];
+        let accepted = match if stage == last { pair.judge_last(p) } else { pair.judge(p) } {
+            Verdict::Escalate => continue,
+            Verdict::Abstain => false,
+            Verdict::Accept => true,
+        };
+        let quality_lost = if accepted { 1.0 - column.rows.quality[row] } else { 0.0 };
+        return Stop { stage, accepted, cost, quality_lost };
+    }
+    // A last stage never escalates; a chain has one.
+    Stop { stage: last, accepted: false, cost, quality_lost: 0.0 }
 }
 
 fn outcome(rows: usize, tallies: &[Tally]) -> Outcome {

@@ -76,6 +76,11 @@ impl CascadeSample {
         self.stages.get(stage).map(|column| column.mean_cost)
     }
 
+    /// The success probabilities of a stage's answers; empty where there is no such stage.
+    pub fn probabilities(&self, stage: usize) -> &[SuccessProbability] {
+        self.stages.get(stage).map_or(&[], |column| &column.rows.probability)
+    }
+
     /// The stages in this order, some of them left out.
     ///
     /// # Errors
