@@ -189,6 +189,33 @@ fn chains_are_ranked() {
 }
 
 #[test]
+fn a_floor_costs_no_more_than_any_weight_that_keeps_it() {
+    // Where weighted tuning is exact, no weight finds a cheaper rule that keeps the floor.
+    for (stages, abstention) in [(2, Abstention::AtTheEnd), (2, Abstention::Anywhere), (3, Abstention::Never)]
+    {
+        for seed in 0..4 {
+            let sample = simulated(stages, 150, 40 + seed);
+            let weighted = |step: u32| {
+                let objective = Objective::Weighted {
+                    lambda_cost: 1e-4 * 1.1_f64.powf(f64::from(step)),
+                    lambda_abstain: 0.3,
+                };
+                tune(&sample.whole(), &objective, &options(abstention)).unwrap().outcome
+            };
+            let outcomes: Vec<Outcome> = (0..100).map(weighted).collect();
+            for floor in [0.6, 0.65, 0.7, 0.75] {
+                let objective = Objective::CostUnderQualityFloor { floor, lambda_abstain: 0.3 };
+                let found = tune(&sample.whole(), &objective, &options(abstention)).unwrap();
+                assert!(found.outcome.quality(0.3) >= floor - 1e-9);
+                let kept = outcomes.iter().filter(|outcome| outcome.quality(0.3) >= floor);
+                let least = kept.map(|outcome| outcome.mean_cost).fold(f64::INFINITY, f64::min);
+                assert!(found.objective <= least + 1e-9, "{stages} {floor}: {} {least}", found.objective);
+            }
+        }
+    }
+}
+
+#[test]
 fn pruning_changes_nothing() {
     for seed in 0..20 {
         let sample = simulated(4, 40, 20 + seed);

@@ -211,10 +211,12 @@ fn least_of_moves(
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
     /// The move itself, from any rule of any chain, all other thresholds staying as they are.
     #[test]
     fn a_joint_sweep_finds_the_best_of_its_moves(
-        columns in (2usize..=4).prop_flat_map(|k| rows(k, 1..9)),
+        columns in (2usize..=4).prop_flat_map(|k| rows(k, 1..7)),
         start in prop::collection::vec(0..1_000usize, 4),
         first in 0usize..3, second in 1usize..4, abstention in 0usize..3,
     ) {
