@@ -48,8 +48,9 @@ impl AgreementLevel {
 }
 
 /// The chance that all `k` answers are wrong when each is with probability `error` and errors are correlated with
-/// intra-class correlation `rho`: beta-binomial, `prod (a + i) / (a + b + i)` over i < k for `a = error (1 - rho) / rho`,
-/// `b = (1 - error) (1 - rho) / rho`. A bound on agreeing and being wrong, which also needs the same wrong answer.
+/// intra-class correlation `rho`: beta-binomial, `prod (a + i) / (a + b + i)` over i < k, for
+/// `a = error (1 - rho) / rho` and `b = (1 - error) (1 - rho) / rho`. A bound on agreeing and being wrong, which also
+/// needs the same wrong answer.
 ///
 /// # Errors
 /// When `error` or `rho` is outside [0, 1].

@@ -112,8 +112,10 @@ impl StageThresholds {
 ///
 /// The path is fixed beforehand, by `tuned` and the shifts, so both must come from other rows. Starting at a shift
 /// where those rows accept enough, at few enough errors, proves more than starting at one where a single mistake ends
-/// the sequence. Which rules are passed over depends on probabilities alone, never on what was right. `None`: every rule accepts too little, or the
-/// first one that could pass fails. A last stage that accepts everything takes part: shifted, it abstains.
+/// the sequence. Which rules are passed over depends on probabilities alone, never on what was right.
+///
+/// `None`: every rule accepts too little, or the first one that could pass fails. A last stage that accepts everything
+/// takes part: shifted, it abstains.
 ///
 /// # Errors
 /// When there are not as many pairs as stages, alpha or delta is outside (0, 1), or a quality is neither 0 nor 1 where

@@ -173,18 +173,22 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// Cycles until the loss stops falling, and that loss.
-    pub(super) fn descend(&self, rule: &mut [StageThresholds]) -> f64 {
-        // The loss takes finitely many values and falls every time; in practice three to six cycles.
+    /// Cycles until the loss stops falling, and that loss. A last cycle that gains nothing may still move thresholds to
+    /// the middle of flat minima; one that loses is undone, so that alternating with other moves comes to an end.
+    pub(super) fn descend(&self, rule: &mut Vec<StageThresholds>) -> f64 {
         let mut loss = self.loss(rule);
         loop {
-            self.cycle(rule);
-            let now = self.loss(rule);
-            let improved = now < loss - self.tolerance();
-            if !improved {
-                return now;
+            let mut next = rule.clone();
+            self.cycle(&mut next);
+            let now = self.loss(&next);
+            if now <= loss + self.tolerance() {
+                *rule = next;
             }
-            loss = now;
+            let improved = now < loss - self.tolerance();
+            loss = now.min(loss);
+            if !improved {
+                return loss;
+            }
         }
     }
 

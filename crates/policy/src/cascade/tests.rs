@@ -66,6 +66,9 @@ fn an_outcome_adds_up_and_tells_what_the_break_even_needs() {
     close(found.error * 500.0, found.quality_lost);
     close(found.quality(0.3), 1.0 - found.loss(0.0, 0.3));
     assert_eq!(found.stages[2].cost_beyond, Some(0.0));
+    // Every row reaches the first stage: sent on, it would cost what the rest of the chain costs.
+    let rest = sample.chain(&[1, 2]).unwrap();
+    close(found.stages[0].cost_beyond.unwrap(), Outcome::measure(&rest, &rule[1..]).unwrap().mean_cost);
     // Everything sent on costs the rest of the chain.
     let all = [StageThresholds::ESCALATE_ALL; 3];
     let dear = Outcome::measure(&sample.whole(), &all).unwrap();
@@ -146,7 +149,7 @@ fn parameters_out_of_range_are_refused() {
 }
 
 #[test]
-fn chains_are_ranked_and_pruning_changes_nothing() {
+fn chains_are_ranked() {
     let sample = simulated(4, 300, 4);
     for objective in [
         Objective::Weighted { lambda_cost: 0.01, lambda_abstain: 0.4 },
@@ -183,4 +186,70 @@ fn chains_are_ranked_and_pruning_changes_nothing() {
     assert!(
         matches!(found, Err(crate::SelectError::QualityOutOfReach { best, .. }) if best > 0.9 && best < 1.0)
     );
+}
+
+#[test]
+fn a_floor_costs_no_more_than_any_weight_that_keeps_it() {
+    // Where weighted tuning is exact, no weight finds a cheaper rule that keeps the floor.
+    for (stages, abstention) in [(2, Abstention::AtTheEnd), (2, Abstention::Anywhere), (3, Abstention::Never)]
+    {
+        for seed in 0..4 {
+            let sample = simulated(stages, 150, 40 + seed);
+            let weighted = |step: u32| {
+                let objective = Objective::Weighted {
+                    lambda_cost: 1e-4 * 1.1_f64.powf(f64::from(step)),
+                    lambda_abstain: 0.3,
+                };
+                tune(&sample.whole(), &objective, &options(abstention)).unwrap().outcome
+            };
+            let outcomes: Vec<Outcome> = (0..100).map(weighted).collect();
+            for floor in [0.6, 0.65, 0.7, 0.75] {
+                let objective = Objective::CostUnderQualityFloor { floor, lambda_abstain: 0.3 };
+                let found = tune(&sample.whole(), &objective, &options(abstention)).unwrap();
+                assert!(found.outcome.quality(0.3) >= floor - 1e-9);
+                let kept = outcomes.iter().filter(|outcome| outcome.quality(0.3) >= floor);
+                let least = kept.map(|outcome| outcome.mean_cost).fold(f64::INFINITY, f64::min);
+                assert!(found.objective <= least + 1e-9, "{stages} {floor}: {} {least}", found.objective);
+            }
+        }
+    }
+}
+
+#[test]
+fn pruning_changes_nothing() {
+    for seed in 0..20 {
+        let sample = simulated(4, 40, 20 + seed);
+        let objective = Objective::Weighted { lambda_cost: 0.02, lambda_abstain: 0.3 };
+        let objectives = |keep| {
+            let search = ChainSearch { keep, ..ChainSearch::default() };
+            let options = options(ALL_ABSTENTIONS[seed as usize % 3]);
+            let ranked = rank_chains(&sample, &objective, &options, &search).unwrap();
+            ranked.iter().map(|chain| chain.tuned.objective).collect::<Vec<_>>()
+        };
+        let all = objectives(usize::MAX);
+        for keep in [1, 2, 8] {
+            assert_eq!(objectives(keep), all[..keep], "seed {seed} keep {keep}");
+        }
+    }
+}
+
+#[test]
+fn tuning_ends_whatever_the_scale_of_costs() {
+    // At such costs sums round by more than what counts as equal.
+    for scale in [1e-9, 1e6, 1e15] {
+        let mut rng = ChaCha8Rng::seed_from_u64(31);
+        let rows = |rng: &mut ChaCha8Rng| {
+            let values: Vec<f64> = (0..200).map(|_| rng.random()).collect();
+            let cost = values.iter().map(|_| scale * rng.random::<f64>()).collect();
+            let probability = values.iter().map(|value| p(*value)).collect();
+            StageRows { probability, quality: values, cost }
+        };
+        let sample = CascadeSample::new((0..4).map(|_| rows(&mut rng)).collect()).unwrap();
+        for lambda_cost in [0.01, 1.0] {
+            let objective = Objective::Weighted { lambda_cost, lambda_abstain: 0.3 };
+            let found = tune(&sample.whole(), &objective, &options(Abstention::Anywhere)).unwrap();
+            let measured = found.outcome.loss(lambda_cost, 0.3);
+            assert!((found.objective - measured).abs() <= 1e-9 * measured.max(1.0), "{scale} {lambda_cost}");
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Every rule that tells the rows of a small sample apart, against the rule that was found.
 
 use super::*;
+use crate::cascade::joint::{Edge, joint_sweep};
+use crate::cascade::problem::{Problem, Weights};
 use proptest::prelude::*;
 
 /// Every pair of thresholds of a stage that differs on the sample.
@@ -182,6 +184,61 @@ proptest! {
         prop_assert!(close(tuned(&sample, Labels::Calibrated), tuned(&mixed(0.0), Labels::Quality)));
         let between = tuned(&sample, Labels::Mixed { weight });
         prop_assert!(close(between, tuned(&mixed(weight), Labels::Quality)));
+    }
+}
+
+/// The least loss of a rule with other thresholds at `first`, and at `second` where only one edge moves.
+fn least_of_moves(
+    problem: &Problem<'_>,
+    rule: &[StageThresholds],
+    (first, second, edge): (usize, usize, Edge),
+    allowed: impl Fn(usize) -> Vec<StageThresholds>,
+) -> f64 {
+    let kept = |pair: &StageThresholds| match edge {
+        Edge::Accept => pair.abstain_below() == rule[second].abstain_below(),
+        Edge::Abstain => pair.accept_above() == rule[second].accept_above(),
+        Edge::Last => true,
+    };
+    let mut best = problem.loss(rule);
+    for later in allowed(second).into_iter().filter(kept) {
+        for earlier in allowed(first) {
+            let mut moved = rule.to_vec();
+            (moved[first], moved[second]) = (earlier, later);
+            best = best.min(problem.loss(&moved));
+        }
+    }
+    best
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    /// The move itself, from any rule of any chain, all other thresholds staying as they are.
+    #[test]
+    fn a_joint_sweep_finds_the_best_of_its_moves(
+        columns in (2usize..=4).prop_flat_map(|k| rows(k, 1..7)),
+        start in prop::collection::vec(0..1_000usize, 4),
+        at in 0..1_000usize, abstention in 0usize..3,
+    ) {
+        let (abstention, stages) = (ALL_ABSTENTIONS[abstention], columns.len());
+        let second = 1 + at % (stages - 1);
+        let first = at / 10 % second;
+        let (sample, values) = sample_of(&columns);
+        let chain = sample.whole();
+        let weights = Weights { error: 1.0, abstain: 0.4, cost: 0.2 };
+        let problem = Problem::new(&chain, Labels::Quality, abstention, weights);
+        let allowed = |stage: usize| pairs(&values[stage], stage + 1 == stages, abstention);
+        let nth = |stage: usize| allowed(stage)[start[stage] % allowed(stage).len()];
+        let rule: Vec<StageThresholds> = (0..stages).map(nth).collect();
+        for edge in Edge::of(problem.freedom(second)) {
+            let mut found = rule.clone();
+            joint_sweep(&problem, &mut found, first, second, *edge);
+            let loss = problem.loss(&found);
+            prop_assert!(loss <= problem.loss(&rule) + 1e-9);
+            // Where the edge can pass no row there is no move of two stages, and the rule stays.
+            let best = least_of_moves(&problem, &rule, (first, second, *edge), allowed);
+            prop_assert!(found == rule || (loss - best).abs() < 1e-9, "{} {}", loss, best);
+        }
     }
 }
 

@@ -96,6 +96,19 @@ fn a_certificate_says_what_it_proves() {
 }
 
 #[test]
+fn the_first_failure_ends_the_sequence() {
+    // By falling probability: 30 right, 10 wrong, 1,000 right. Accepting all errs in 1 %, but some rule on the way
+    // there in a quarter.
+    let judged: Vec<f64> = (0..1_040).map(|i| 0.99 - 0.0009 * f64::from(i)).collect();
+    let quality: Vec<f64> = (0..1_040).map(|i| f64::from(u8::from(!(30..40).contains(&i)))).collect();
+    let sample = CascadeSample::new(vec![stage(&judged, &quality, 1.0)]).unwrap();
+    let rule = [StageThresholds::new(0.5, 0.5).unwrap()];
+    let path = ShiftPath::new(6.0, -6.0, 2_400).unwrap();
+    let found = certify_cascade(&WANTED, &rule, &path, &sample.whole()).unwrap().unwrap();
+    assert!((22..40).contains(&found.outcome.accepted), "{found:?}");
+}
+
+#[test]
 fn a_last_stage_that_accepts_everything_abstains_when_it_must() {
     let mut rng = ChaCha8Rng::seed_from_u64(6);
     let sample = overconfident(2_000, false, &mut rng);
