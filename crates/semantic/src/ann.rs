@@ -1,21 +1,24 @@
-//! The nearest exemplars, approximately: a graph (HNSW, Malkov & Yashunin 2016) for more exemplars than are worth a full
-//! scan. It is built on one thread from a fixed seed, so that the same rows give the same graph.
+//! The nearest exemplars, approximately: a graph (HNSW, Malkov & Yashunin 2016) for more exemplars than are worth a
+//! full scan. It is built on one thread from a fixed seed, so that the same rows give the same graph.
 
 use std::ops::Range;
 
 use instant_distance::{Builder, HnswMap, Point, Search};
+use rayon::ThreadPoolBuilder;
 
 use crate::SemanticError;
 use crate::index::{Hit, Index, Tops};
 
-/// Up to this many rows everything is searched exactly.
-pub const EXACT_UP_TO: usize = 20_000;
+/// Up to this many rows everything is searched exactly (methods section 7, for eight bits). A scan takes a third of a
+/// millisecond for 20,000 rows of 256 numbers and 1.7 for 100,000, where a graph takes 0.2; but a graph takes nearly
+/// two milliseconds to build for each row, and a catalogue is to be replaced while it serves.
+pub const EXACT_UP_TO: usize = 80_000;
 
 /// Rows that a search keeps in sight: the more, the better its recall and the longer it takes.
-const IN_SIGHT: usize = 200;
+const IN_SIGHT: usize = 64;
 
 /// Rows in sight while the graph is built.
-const IN_SIGHT_BUILDING: usize = 100;
+const IN_SIGHT_BUILDING: usize = 64;
 
 /// Rows that are asked for, at least: routes are scored by those of theirs among them.
 const LEAST_ASKED: usize = 64;
@@ -39,13 +42,19 @@ pub struct Approximate {
 }
 
 impl Approximate {
-    /// Builds the graph: minutes for a million rows.
+    /// Builds the graph: two minutes for 80,000 rows of 256 numbers.
     pub fn new(index: Index) -> Self {
-        let points: Vec<Direction> = (0..index.len()).map(|row| Direction(index.full_row(row).into())).collect();
+        let points: Vec<Direction> =
+            (0..index.len()).map(|row| Direction(index.full_row(row).into())).collect();
         let rows = (0..points.len()).collect();
         let builder = Builder::default().seed(SEED).ef_construction(IN_SIGHT_BUILDING).ef_search(IN_SIGHT);
         let build = || builder.build(points, rows);
-        Self { index, graph: build() }
+        let graph = match ThreadPoolBuilder::new().num_threads(1).build() {
+            Ok(one_thread) => one_thread.install(build),
+            // Where not even one thread is to be had, the graph is built by whichever there are.
+            Err(_) => build(),
+        };
+        Self { index, graph }
     }
 
     /// The rows as they are.
@@ -91,3 +100,6 @@ impl Approximate {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
-//! Whether a catalogue makes sense: exemplars said twice or against each other, routes that are too thin or cannot be told
-//! apart, and queries that no route covers.
+//! Whether a catalogue makes sense: exemplars said twice or against each other, routes that are too thin or cannot be
+//! told apart, and queries that no route covers.
 
 mod uncovered;
 
@@ -104,9 +104,10 @@ impl Finding {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Contradiction { .. } | Self::FewOffTopic { .. } => Severity::Error,
-            Self::Duplicate { .. } | Self::FewExemplars { .. } | Self::Confused { .. } | Self::Alike { .. } => {
-                Severity::Warning
-            }
+            Self::Duplicate { .. }
+            | Self::FewExemplars { .. }
+            | Self::Confused { .. }
+            | Self::Alike { .. } => Severity::Warning,
         }
     }
 }
@@ -114,7 +115,9 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Duplicate { text, stands_for, times } => write!(f, "{text:?} is {stands_for} {times} times"),
+            Self::Duplicate { text, stands_for, times } => {
+                write!(f, "{text:?} is {stands_for} {times} times")
+            }
             Self::Contradiction { text, first, second } => write!(f, "{text:?} is {first} and {second}"),
             Self::FewExemplars { route, found, expected } => {
                 write!(f, "{route} has {found} exemplars, fewer than {expected}")
@@ -123,7 +126,11 @@ impl fmt::Display for Finding {
                 write!(f, "there are {found} off-topic queries, the floor needs {expected}")
             }
             Self::Confused { first, second, share } => {
-                write!(f, "{:.0} % of the exemplars of {first} and {second} go to the other one", 100.0 * share)
+                write!(
+                    f,
+                    "{:.0} % of the exemplars of {first} and {second} go to the other one",
+                    100.0 * share
+                )
             }
             Self::Alike { first, second, cosine } => {
                 write!(f, "{first} and {second} point the same way: the cosine of their means is {cosine:.3}")
@@ -176,7 +183,11 @@ fn texts(catalogue: &Catalogue) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (text, uses) in seen.into_values() {
         for (stands_for, times) in uses.iter().filter(|(_, times)| **times > 1) {
-            findings.push(Finding::Duplicate { text: text.clone(), stands_for: stands_for.clone(), times: *times });
+            findings.push(Finding::Duplicate {
+                text: text.clone(),
+                stands_for: stands_for.clone(),
+                times: *times,
+            });
         }
         let uses: Vec<&Use> = uses.keys().collect();
         for (i, first) in uses.iter().enumerate() {
@@ -195,7 +206,8 @@ fn contradict(a: &Use, b: &Use) -> bool {
         (Use::Exemplar(a), Use::Exemplar(b)) => a != b,
         (Use::Exemplar(a), Use::Negative(b)) | (Use::Negative(a), Use::Exemplar(b)) => a == b,
         (Use::Exemplar(_), Use::OffTopic) | (Use::OffTopic, Use::Exemplar(_)) => true,
-        (Use::Negative(_), Use::Negative(_) | Use::OffTopic) | (Use::OffTopic, Use::Negative(_) | Use::OffTopic) => false,
+        (Use::Negative(_), Use::Negative(_) | Use::OffTopic)
+        | (Use::OffTopic, Use::Negative(_) | Use::OffTopic) => false,
     }
 }
 

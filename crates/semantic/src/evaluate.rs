@@ -1,5 +1,5 @@
-//! How well a matcher does on queries it was not fitted on: accuracy, who is taken for whom, and whether the floor keeps
-//! its promise.
+//! How well a matcher does on queries it was not fitted on: accuracy, who is taken for whom, and whether the floor
+//! keeps its promise.
 
 use evaluation::clopper_pearson;
 
@@ -151,7 +151,11 @@ impl Counts {
             accuracy: Share::new(right, all)?,
             best_is_right: Share::of_any(self.best_is_right, all - of_none)?,
             routes: routes?,
-            false_accepts: passed.zip(matched).map(|(passed, matched)| FalseAccepts { passed, matched, promised }),
+            false_accepts: passed.zip(matched).map(|(passed, matched)| FalseAccepts {
+                passed,
+                matched,
+                promised,
+            }),
             confusion: self.confusion,
         })
     }

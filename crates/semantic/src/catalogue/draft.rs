@@ -34,7 +34,10 @@ impl Problem {
 
 /// Settings as they are written. `T`, `F` and `N` are texts, numbers and counts, with or without their place.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, bound(deserialize = "T: Deserialize<'de>, F: Deserialize<'de>, N: Deserialize<'de>"))]
+#[serde(
+    deny_unknown_fields,
+    bound(deserialize = "T: Deserialize<'de>, F: Deserialize<'de>, N: Deserialize<'de>")
+)]
 pub(super) struct RawSettings<T, F, N> {
     mode: Option<T>,
     fusion: Option<T>,

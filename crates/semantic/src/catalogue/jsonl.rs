@@ -61,9 +61,11 @@ struct Reader {
 impl Reader {
     fn add(&mut self, At { line, value }: At<Line>) -> Result<(), Problem> {
         let at = |value: String| At { line, value };
-        let Line { route, utterance, negative, off_topic, model, handler, threshold, slices, settings } = value;
+        let Line { route, utterance, negative, off_topic, model, handler, threshold, slices, settings } =
+            value;
         let described = model.is_some() || handler.is_some() || threshold.is_some() || slices.is_some();
-        let kinds = [utterance.is_some(), negative.is_some(), off_topic.is_some(), described, settings.is_some()];
+        let kinds =
+            [utterance.is_some(), negative.is_some(), off_topic.is_some(), described, settings.is_some()];
         if kinds.iter().filter(|given| **given).count() != 1 {
             let problem = "a line holds one utterance, one negative, one off_topic, settings, or what else is known \
                            of a route";

@@ -93,7 +93,8 @@ fn uncovered_queries_are_gathered() {
     assert_eq!(groups[1].members, [2, 5]);
     assert_eq!(uncovered(&scorer, &queries, -1.0, 0.9).unwrap(), []);
     assert_eq!(uncovered(&scorer, &queries, 0.5, 1.1).unwrap().len(), 5);
-    let words = Scorer::with_vectors(catalogue(&format!("[settings]\nmode = \"sparse\"\n{TIDY}")), 0, vec![]).unwrap();
+    let words = Scorer::with_vectors(catalogue(&format!("[settings]\nmode = \"sparse\"\n{TIDY}")), 0, vec![])
+        .unwrap();
     let refused = uncovered(&words, &[Ask::Text("six")], 0.5, 0.9).unwrap_err();
     assert!(matches!(refused, SemanticError::Missing { .. }), "{refused}");
 }

@@ -6,8 +6,8 @@ use calibration::PlattScaling;
 
 /// methods/golden/07_semantic.json, "calibration".
 const SCORES: [f64; 24] = [
-    0.7208, 0.4916, 0.8625, 0.6333, 0.4041, 0.7749, 0.5457, 0.9166, 0.6874, 0.4582, 0.829, 0.5998, 0.3707, 0.7415,
-    0.5123, 0.8831, 0.6539, 0.4248, 0.7956, 0.5664, 0.9372, 0.708, 0.4789, 0.8497,
+    0.7208, 0.4916, 0.8625, 0.6333, 0.4041, 0.7749, 0.5457, 0.9166, 0.6874, 0.4582, 0.829, 0.5998, 0.3707,
+    0.7415, 0.5123, 0.8831, 0.6539, 0.4248, 0.7956, 0.5664, 0.9372, 0.708, 0.4789, 0.8497,
 ];
 const CORRECT: [u8; 24] = [1, 0, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0, 1, 0, 1, 1, 0, 1, 1, 1, 1, 0, 1];
 
@@ -23,7 +23,9 @@ fn platt_scaling_agrees_with_the_reference() {
     assert!((map.slope() - 12.76036899648682).abs() < 1e-6, "{}", map.slope());
     assert!((map.intercept() + 8.12352462854879).abs() < 1e-6, "{}", map.intercept());
     let odds = Odds::Map(Box::new(Calibrator::fit(&sample, Method::Platt).unwrap().calibrator));
-    for (score, expected) in [(0.5, 0.14888917267877438), (0.62, 0.44717391923414584), (0.8, 0.8894141228019204)] {
+    for (score, expected) in
+        [(0.5, 0.14888917267877438), (0.62, 0.44717391923414584), (0.8, 0.8894141228019204)]
+    {
         assert!((odds.probability(score) - expected).abs() < 1e-7);
     }
     assert_eq!(odds.probability(f64::NAN), 0.0);

@@ -13,7 +13,13 @@ fn unit(dimension: usize, spread: i32, rng: &mut impl Rng) -> Vec<f32> {
     vector
 }
 
-fn brute_force(index: &Index, rows: Range<usize>, query: &[f32], depth: usize, excluded: Option<usize>) -> Vec<Hit> {
+fn brute_force(
+    index: &Index,
+    rows: Range<usize>,
+    query: &[f32],
+    depth: usize,
+    excluded: Option<usize>,
+) -> Vec<Hit> {
     let mut padded = query.to_vec();
     padded.resize(index.padded, 0.0);
     let rows = rows.filter(|row| excluded != Some(*row));

@@ -25,7 +25,8 @@ impl RouteScores {
         dense: &Tops,
         sparse: &Tops,
     ) -> Self {
-        let (of_dense, of_sparse) = (Side::new(routes, aggregation, dense), Side::new(routes, aggregation, sparse));
+        let (of_dense, of_sparse) =
+            (Side::new(routes, aggregation, dense), Side::new(routes, aggregation, sparse));
         let Mode::Hybrid(fusion) = mode else {
             let side = if mode == Mode::Dense { of_dense } else { of_sparse };
             return Self::of_one(side);
@@ -53,7 +54,8 @@ impl RouteScores {
             if self.vetoed[route] || self.nearest[route].is_none() || *score <= 0.0 {
                 continue;
             }
-            let above = |other: Option<usize>| other.is_none_or(|other| self.order[route] > self.order[other]);
+            let above =
+                |other: Option<usize>| other.is_none_or(|other| self.order[route] > self.order[other]);
             if above(best) {
                 (best, second) = (Some(route), best);
             } else if above(second) {

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 /// methods/golden/07_semantic.json, "calibration".
 pub(crate) const SCORES: [f64; 24] = [
-    0.7208, 0.4916, 0.8625, 0.6333, 0.4041, 0.7749, 0.5457, 0.9166, 0.6874, 0.4582, 0.829, 0.5998, 0.3707, 0.7415,
-    0.5123, 0.8831, 0.6539, 0.4248, 0.7956, 0.5664, 0.9372, 0.708, 0.4789, 0.8497,
+    0.7208, 0.4916, 0.8625, 0.6333, 0.4041, 0.7749, 0.5457, 0.9166, 0.6874, 0.4582, 0.829, 0.5998, 0.3707,
+    0.7415, 0.5123, 0.8831, 0.6539, 0.4248, 0.7956, 0.5664, 0.9372, 0.708, 0.4789, 0.8497,
 ];
 pub(crate) const CORRECT: [u8; 24] = [1, 0, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0, 1, 0, 1, 1, 0, 1, 1, 1, 1, 0, 1];
 
@@ -61,10 +61,12 @@ fn ends_are_candidates_too() {
     assert_eq!(by_accuracy(&[]), 0.0);
     assert_eq!(by_accuracy(&[row(0.3, true), row(0.6, true)]), 0.0);
     assert_eq!(by_accuracy(&[row(0.3, false), row(0.6, false)]), 1.0);
-    // Three equal candidates in a row: the middle one.
+    // Two runs of one candidate each are best: the lower one.
     let mixed = [row(0.1, false), row(0.2, true), row(0.3, false), row(0.4, true)];
-    let threshold = by_accuracy(&mixed);
-    assert_eq!(agreement(&mixed, threshold), 3);
+    assert!((by_accuracy(&mixed) - 0.15).abs() < 1e-12);
+    // Rows of one score and both labels change nothing on the way: a run of three, and its middle.
+    let tied = [(0.1, false), (0.3, true), (0.3, false), (0.5, true), (0.5, false), (0.7, true)];
+    assert!((by_accuracy(&tied.map(|(score, correct)| row(score, correct))) - 0.4).abs() < 1e-12);
 }
 
 proptest! {
