@@ -4,10 +4,14 @@
 
 use std::sync::Arc;
 
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use semantic::check::{Finding, Limits, Severity, check, uncovered};
 use semantic::{
-    Ask, Catalogue, Evaluation, FitOptions, Labelled, MatchReason, Matcher, Scorer, Scratch, SemanticError,
-    StaticEmbedder, ThresholdRule, cross_fitted, evaluate, labelled_queries,
+    Ask, Catalogue, ConformalFloor, Evaluation, FitOptions, Labelled, MatchReason, Matcher, Scorer, Scratch,
+    SemanticError, StaticEmbedder, ThresholdRule, answered, cross_fitted, evaluate, labelled_queries,
+    off_topic,
 };
 
 const CATALOGUE: &str = include_str!("../fixtures/intents.toml");
@@ -137,4 +141,25 @@ fn odds_are_about_right() {
     // The mean of the odds is near the share of correct best routes, and they tell more than that share would.
     let rate = right as f64 / n;
     assert!((expected / n - rate).abs() < 0.1 && squares / n < 0.7 * rate * (1.0 - rate));
+}
+
+#[test]
+fn the_floor_keeps_its_promise_over_splits_of_real_off_topic_queries() {
+    let scorer = scorer(catalogue()).unwrap();
+    let unseen: Vec<Labelled> = queries().into_iter().filter(|labelled| labelled.route.is_none()).collect();
+    let rows = off_topic(&scorer).unwrap().into_iter().chain(answered(&scorer, asks(&unseen)).unwrap());
+    let mut nearest: Vec<f64> = rows.map(|row| row.ranking.nearest).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    for alpha in [0.05, 0.1, 0.2] {
+        let mut passed = 0;
+        const SPLITS: usize = 400;
+        for _ in 0..SPLITS {
+            nearest.shuffle(&mut rng);
+            let floor = ConformalFloor::new(nearest[..60].to_vec(), alpha).unwrap();
+            passed += nearest[60..].iter().filter(|similarity| floor.passes(**similarity)).count();
+        }
+        let rate = passed as f64 / (SPLITS * 60) as f64;
+        println!("promised {alpha}, passed {rate:.4}");
+        assert!(rate <= alpha + 0.01 && rate > alpha - 0.04, "{alpha}: {rate}");
+    }
 }
