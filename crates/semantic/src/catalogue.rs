@@ -143,9 +143,9 @@ impl Catalogue {
     }
 
     /// Reads the JSONL format: one object a line, blank lines allowed. `{"route", "utterance"}` and
-    /// `{"route", "negative"}` add a text to a route, `{"route", "model" | "handler", "threshold", "slices"}` says what
-    /// else is known of it, `{"off_topic"}` adds an off-topic query, `{"settings"}` comes once at most. Routes stand in
-    /// the order in which they are first named.
+    /// `{"route", "negative"}` add a text to a route, `{"route", "model" | "handler", "threshold", "slices"}` says
+    /// what else is known of it, `{"off_topic"}` adds an off-topic query, `{"settings"}` comes once at most. Routes
+    /// stand in the order in which they are first named.
     ///
     /// # Errors
     /// As [`Self::from_toml`].

@@ -1,5 +1,5 @@
-//! Whether a catalogue makes sense: exemplars said twice or against each other, routes that are too thin or cannot be told
-//! apart, and queries that no route covers.
+//! Whether a catalogue makes sense: exemplars said twice or against each other, routes that are too thin or cannot be
+//! told apart, and queries that no route covers.
 
 mod uncovered;
 

@@ -41,8 +41,8 @@ const DIRECTION_WEIGHT: f32 = 2.0;
 /// sighting is a hint, ten are evidence.
 const PRIOR_SIGHTINGS: f32 = 8.0;
 
-/// Weights of features are multiples of one over this: logarithms differ in their last bits from platform to platform,
-/// vectors must not.
+/// Weights of features are multiples of one over this: logarithms differ in their last bits from platform to
+/// platform, vectors must not.
 const WEIGHT_STEPS: f64 = 4096.0;
 
 /// An embedding fitted on a catalogue's exemplars. The same catalogue and text give the same bits on every platform.
@@ -75,8 +75,8 @@ struct Sighting {
 }
 
 impl StaticEmbedder {
-    /// Fits the weights. Neither negatives nor off-topic queries are looked at: the floor's promise rests on off-topic
-    /// queries that took no part in the score.
+    /// Fits the weights. Neither negatives nor off-topic queries are looked at: the floor's promise rests on
+    /// off-topic queries that took no part in the score.
     pub fn fit(catalogue: &Catalogue) -> Self {
         let mut seen: Vec<(u64, u32)> = Vec::new();
         let mut counts = vec![0usize; catalogue.routes().len()];

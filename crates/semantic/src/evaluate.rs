@@ -1,5 +1,5 @@
-//! How well a matcher does on queries it was not fitted on: accuracy, who is taken for whom, and whether the floor keeps
-//! its promise.
+//! How well a matcher does on queries it was not fitted on: accuracy, who is taken for whom, and whether the floor
+//! keeps its promise.
 
 use evaluation::clopper_pearson;
 

@@ -1,5 +1,5 @@
-//! From scores to odds and thresholds: what queries of known route say about a scorer's scores. Which queries those are
-//! is the caller's to say; without any, the exemplars themselves are asked about, each while it is held out.
+//! From scores to odds and thresholds: what queries of known route say about a scorer's scores. Which queries those
+//! are is the caller's to say; without any, the exemplars themselves are asked about, each while it is held out.
 
 use std::sync::Arc;
 
@@ -62,8 +62,9 @@ pub fn off_topic(scorer: &Scorer) -> Result<Vec<Answered>, SemanticError> {
     answered(scorer, scorer.catalogue().off_topic().iter().map(|text| (Ask::Text(text), None)))
 }
 
-/// Ranks exemplars, each as if it were not in the catalogue; of more than five hundred, at most that many evenly spread. Right for
-/// vectors that do not depend on the catalogue, such as an encoder's; for others see [`cross_fitted`].
+/// Ranks exemplars, each as if it were not in the catalogue; of more than five hundred, at most that many evenly
+/// spread. Right for vectors that do not depend on the catalogue, such as an encoder's; for others see
+/// [`cross_fitted`].
 ///
 /// # Errors
 /// When an exemplar does not fit the scorer, which then embeds otherwise than it did.
@@ -78,9 +79,9 @@ pub fn leave_one_out(scorer: &Scorer) -> Result<Vec<Answered>, SemanticError> {
     scorer.catalogue().exemplars().enumerate().step_by(every).map(one).collect()
 }
 
-/// Ranks exemplars with scorers that never saw them: `build` is called with the catalogue less a tenth of its exemplars,
-/// ten times; where there are thousands, once, less five hundred evenly spread. For embeddings that are fitted on the
-/// catalogue and would remember.
+/// Ranks exemplars with scorers that never saw them: `build` is called with the catalogue less a tenth of its
+/// exemplars, ten times; where there are thousands, once, less five hundred evenly spread. For embeddings that are
+/// fitted on the catalogue and would remember.
 ///
 /// # Errors
 /// Whatever `build` gives.
@@ -138,7 +139,8 @@ impl Default for FitOptions {
 pub enum Odds {
     /// A fitted map.
     Map(Box<Calibrator>),
-    /// The smoothed share of correct rows, whatever the score: there were too few rows for a map, or all of one outcome.
+    /// The smoothed share of correct rows, whatever the score: there were too few rows for a map, or all of one
+    /// outcome.
     BaseRate(f64),
 }
 
@@ -184,12 +186,12 @@ pub struct Fitted {
 }
 
 impl Fitted {
-    /// Fits odds and thresholds to `labelled` and the off-topic queries together, and the floor to the off-topic queries.
-    /// A route's own threshold from the catalogue stands.
+    /// Fits odds and thresholds to `labelled` and the off-topic queries together, and the floor to the off-topic
+    /// queries. A route's own threshold from the catalogue stands.
     ///
     /// # Errors
-    /// When there are too few off-topic queries for the floor that the catalogue wants, the options are out of range, or
-    /// no map can be fitted.
+    /// When there are too few off-topic queries for the floor that the catalogue wants, the options are out of range,
+    /// or no map can be fitted.
     pub fn new(
         catalogue: &Catalogue,
         labelled: &[Answered],

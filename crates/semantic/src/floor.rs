@@ -1,6 +1,6 @@
 //! The floor below which a query is off topic: a conformal test against labelled off-topic queries (Vovk et al. 2005;
-//! Bates et al. 2023; methods section 7). It promises that of off-topic queries like those it was given no more than a
-//! stated share passes.
+//! Bates et al. 2023; methods section 7). It promises that of off-topic queries like those it was given no more than
+//! a stated share passes.
 
 use crate::SemanticError;
 
@@ -19,7 +19,8 @@ impl ConformalFloor {
     /// Takes the similarities of off-topic queries, in any order.
     ///
     /// # Errors
-    /// When alpha is not inside (0, 1), or there are fewer than `1 / alpha - 1` similarities: no query could ever pass.
+    /// When alpha is not inside (0, 1), or there are fewer than `1 / alpha - 1` similarities: no query could ever
+    /// pass.
     pub fn new(mut similarities: Vec<f64>, alpha: f64) -> Result<Self, SemanticError> {
         if !(alpha > 0.0 && alpha < 1.0) {
             return Err(SemanticError::OutOfRange {

@@ -6,9 +6,9 @@ pub const DEFAULT_ALPHA: f64 = 0.7;
 /// The constant of reciprocal rank fusion (Cormack et al. 2009).
 const RANK_OFFSET: f64 = 60.0;
 
-/// `alpha` of the dense scores, which are cosines and stay as they are, and the rest of the sparse ones, which have no
-/// scale and are given one: the least becomes 0, the greatest 1; where all are equal, 0. Lists of one length; `alpha` in
-/// [0, 1].
+/// `alpha` of the dense scores, which are cosines and stay as they are, and the rest of the sparse ones, which have
+/// no scale and are given one: the least becomes 0, the greatest 1; where all are equal, 0. Lists of one length;
+/// `alpha` in [0, 1].
 pub fn convex(dense: &[f64], sparse: &[f64], alpha: f64) -> Vec<f64> {
     dense.iter().zip(scaled(sparse)).map(|(dense, sparse)| alpha * dense + (1.0 - alpha) * sparse).collect()
 }

@@ -1,7 +1,7 @@
-//! The nearest exemplars, exactly. Rows are kept twice: as they are, and in eight bits, which are four times quicker to
-//! read. A scan of the eight bits estimates every similarity and knows by how much it may err; only rows that could
-//! still be among the nearest are compared in full. What comes out is what comparing every row in full gives, bit for
-//! bit.
+//! The nearest exemplars, exactly. Rows are kept twice: as they are, and in eight bits, which are four times quicker
+//! to read. A scan of the eight bits estimates every similarity and knows by how much it may err; only rows that
+//! could still be among the nearest are compared in full. What comes out is what comparing every row in full gives,
+//! bit for bit.
 
 mod arithmetic;
 
@@ -214,8 +214,8 @@ impl Index {
     }
 
     /// With x a row, q the query, x' and q' what their codes stand for: x·q - x'·q' = (x - x')·q + x'·(q - q'), by
-    /// Cauchy-Schwarz at most |x - x'| |q| + (|x| + |x - x'|) |q - q'|. Rounding comes on top: of the full comparison,
-    /// of the estimate, and of these bounds themselves.
+    /// Cauchy-Schwarz at most |x - x'| |q| + (|x| + |x - x'|) |q - q'|. Rounding comes on top: of the full
+    /// comparison, of the estimate, and of these bounds themselves.
     fn slack(&self, length: f32, residual: f32) -> Slack {
         let rounded = rounding(self.padded);
         Slack {

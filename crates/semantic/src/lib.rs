@@ -1,10 +1,10 @@
-//! Routing by intent: a catalogue says by example what belongs to each route, and a query takes the route whose exemplars
-//! it is nearest to, or none. Pure: no file is read, no encoder is run, nothing is drawn; texts, vectors and labelled
-//! queries arrive as values.
+//! Routing by intent: a catalogue says by example what belongs to each route, and a query takes the route whose
+//! exemplars it is nearest to, or none. Pure: no file is read, no encoder is run, nothing is drawn; texts, vectors
+//! and labelled queries arrive as values.
 //!
 //! `catalogue` parses what routes there are and `check` says whether they make sense. `embed`, `index`, `sparse` and
-//! `hybrid` compare texts; `score` ranks routes. `fit`, `threshold` and `floor` learn from labelled queries when a ranking
-//! is good enough; `matcher` decides, and `evaluate` measures how well (methods section 7).
+//! `hybrid` compare texts; `score` ranks routes. `fit`, `threshold` and `floor` learn from labelled queries when a
+//! ranking is good enough; `matcher` decides, and `evaluate` measures how well (methods section 7).
 
 #[cfg(feature = "ann")]
 mod ann;

@@ -72,8 +72,8 @@ impl Matcher {
         Self { scorer, fitted }
     }
 
-    /// A matcher without an encoder: vectors by [`StaticEmbedder`], odds and thresholds from exemplars that the embedding
-    /// was not fitted on.
+    /// A matcher without an encoder: vectors by [`StaticEmbedder`], odds and thresholds from exemplars that the
+    /// embedding was not fitted on.
     ///
     /// # Errors
     /// When the off-topic queries are too few for the floor, the options are out of range, or no map can be fitted.
@@ -88,8 +88,8 @@ impl Matcher {
         Ok(Self::new(scorer, fitted))
     }
 
-    /// A matcher with an encoder that knows nothing of the catalogue; odds and thresholds from the exemplars, one left
-    /// out at a time.
+    /// A matcher with an encoder that knows nothing of the catalogue; odds and thresholds from the exemplars, one
+    /// left out at a time.
     ///
     /// # Errors
     /// As [`Self::without_encoder`], and when the encoder's vectors are of no use.

@@ -1,5 +1,5 @@
-//! How near a query is to each route: similarities of exemplars and negatives into one score a route. Whether the best
-//! score is good enough is decided in [`crate::Matcher`].
+//! How near a query is to each route: similarities of exemplars and negatives into one score a route. Whether the
+//! best score is good enough is decided in [`crate::Matcher`].
 
 mod routes;
 
@@ -37,7 +37,8 @@ impl<'a> Ask<'a> {
 pub struct Scored {
     /// Place of the route in the catalogue.
     pub route: usize,
-    /// The aggregated similarity: a cosine in [-1, 1], a share of words in [0, 1], or the catalogue's mixture of both.
+    /// The aggregated similarity: a cosine in [-1, 1], a share of words in [0, 1], or the catalogue's mixture of
+    /// both.
     pub score: f64,
 }
 
@@ -152,8 +153,8 @@ impl Scorer {
 
     /// Ranks the routes for a query.
     ///
-    /// A route's score aggregates its own nearest exemplars. A route one of whose negatives is nearer to the query than
-    /// every one of its exemplars is out.
+    /// A route's score aggregates its own nearest exemplars. A route one of whose negatives is nearer to the query
+    /// than every one of its exemplars is out.
     ///
     /// # Errors
     /// When the query does not bring what the catalogue's mode compares, or its vector does not fit.

@@ -69,8 +69,8 @@ impl Bm25 {
         ((all - with + 0.5) / (with + 0.5)).ln_1p()
     }
 
-    /// Overwrites `scores` with the score of each row; a word that the query holds twice counts twice. Returns what no
-    /// row can reach: the score if every word, the unknown ones too, were found over and over.
+    /// Overwrites `scores` with the score of each row; a word that the query holds twice counts twice. Returns what
+    /// no row can reach: the score if every word, the unknown ones too, were found over and over.
     pub fn score(&self, query: &str, scores: &mut Vec<f64>) -> f64 {
         scores.clear();
         scores.resize(self.rows, 0.0);

@@ -1,5 +1,5 @@
-//! The least score of a match, from scores of known correctness: where accuracy is greatest, or where enough of what is
-//! above it is correct.
+//! The least score of a match, from scores of known correctness: where accuracy is greatest, or where enough of what
+//! is above it is correct.
 
 use evaluation::upper_bound;
 

@@ -66,7 +66,7 @@ pub fn tuned_cascade(rows: &CascadeRows, wanted: &Wanted, data: &str) -> Result<
         }
     };
     let (order, mut thresholds) = best(&rows.sample(&tuned_on)?, wanted)?;
-    let mut certificate = None;
+    let (mut certificate, mut shift) = (None, 0.0);
     if let Some(asked) = &wanted.certificate {
         let sample = rows.sample(&proved_on)?;
         match certify_cascade(asked, &thresholds, &ShiftPath::DOWN_TO_TUNED, &sample.chain(&order)?)? {
@@ -77,6 +77,7 @@ pub fn tuned_cascade(rows: &CascadeRows, wanted: &Wanted, data: &str) -> Result<
                         proved.shift
                     ));
                 }
+                shift = proved.shift;
                 certificate = Some(record_of(asked, &proved));
                 thresholds = proved.thresholds;
             }
@@ -98,7 +99,7 @@ pub fn tuned_cascade(rows: &CascadeRows, wanted: &Wanted, data: &str) -> Result<
         data: data.to_owned(),
         rows: tuned_on.len(),
         created: crate::now(),
-        measured: measured(rows, wanted)?,
+        measured: measured(rows, wanted, shift)?,
         certificate,
         bound_to: String::new(),
     };
@@ -168,14 +169,16 @@ fn stages(
     Ok(found)
 }
 
-/// Held-out figures of the way the cascade was found: tuned on four folds, measured on the fifth, five times.
-fn measured(rows: &CascadeRows, wanted: &Wanted) -> Result<BTreeMap<String, Interval>> {
+/// Held-out figures of the way the cascade was found: tuned on four folds, raised by as much as its certificate took,
+/// measured on the fifth, five times.
+fn measured(rows: &CascadeRows, wanted: &Wanted, shift: f64) -> Result<BTreeMap<String, Interval>> {
     let folds = rows.folds(FOLDS, wanted.seed);
     let mut stops = vec![None; rows.len()];
     for (i, fold) in folds.iter().enumerate() {
         let others: Vec<usize> =
             folds.iter().enumerate().filter(|(j, _)| *j != i).flat_map(|(_, f)| f.iter().copied()).collect();
-        let (order, thresholds) = best(&rows.sample(&others)?, wanted)?;
+        let (order, mut thresholds) = best(&rows.sample(&others)?, wanted)?;
+        thresholds.iter_mut().for_each(|pair| *pair = pair.shifted(shift));
         let held_out = rows.sample(fold)?;
         let found = Stop::of_rows(&held_out.chain(&order)?, &thresholds)?;
         fold.iter().zip(found).for_each(|(row, stop)| stops[*row] = Some(stop));

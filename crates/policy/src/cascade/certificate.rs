@@ -94,7 +94,7 @@ impl ShiftPath {
 impl StageThresholds {
     /// Both thresholds shifted on the logit scale. At shift 0 they are what they were; 1 and the number above
     /// it stay.
-    fn shifted(self, by: f64) -> Self {
+    pub fn shifted(self, by: f64) -> Self {
         let odds_ratio = by.exp();
         let shifted = |threshold: f64| {
             if by == 0.0 || threshold >= 1.0 || (by < 0.0 && threshold == 0.0) {

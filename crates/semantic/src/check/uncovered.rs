@@ -11,9 +11,9 @@ pub struct Uncovered {
     pub members: Vec<usize>,
 }
 
-/// Gathers the queries whose nearest exemplar is less similar than `floor` into groups, greatest first. A query joins the
-/// group whose first member is most similar to it, if that is at least `together`, and opens a group otherwise (leader
-/// clustering, Hartigan 1975): the same queries in the same order give the same groups.
+/// Gathers the queries whose nearest exemplar is less similar than `floor` into groups, greatest first. A query joins
+/// the group whose first member is most similar to it, if that is at least `together`, and opens a group otherwise
+/// (leader clustering, Hartigan 1975): the same queries in the same order give the same groups.
 ///
 /// # Errors
 /// When vectors are not what the catalogue compares, or a query brings none that fits.

@@ -1,6 +1,6 @@
-//! What an encoder would know and a catalogue cannot: that an `ankle` and a `wrist` are the same kind of thing. A small
-//! English lexicon of everyday subjects; words of one subject share a feature. Subjects are those of requests in general,
-//! not of any catalogue, and words stand in their base form.
+//! What an encoder would know and a catalogue cannot: that an `ankle` and a `wrist` are the same kind of thing. A
+//! small English lexicon of everyday subjects; words of one subject share a feature. Subjects are those of requests
+//! in general, not of any catalogue, and words stand in their base form.
 
 use std::sync::LazyLock;
 
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_is_in_its_base_form() {
+    fn words_are_in_lower_case() {
         for (name, words) in SUBJECTS {
             assert!(words.split_whitespace().all(|w| w.chars().all(|c| c.is_ascii_lowercase())), "{name}");
         }

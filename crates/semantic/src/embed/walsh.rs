@@ -1,5 +1,5 @@
-//! Evidence for routes as a vector in which every route is a direction of its own, spread over all coordinates: numbers of
-//! like size lose least in eight bits.
+//! Evidence for routes as a vector in which every route is a direction of its own, spread over all coordinates:
+//! numbers of like size lose least in eight bits.
 
 use features::hash::pair;
 
@@ -9,9 +9,9 @@ pub(super) const DIRECTED: usize = 128;
 /// Places that a route beyond those shares with others.
 const SHARED: usize = 4;
 
-/// Writes the sum of the routes' directions, each of length 1 and taken as often as `evidence` says, to `out`, which has
-/// [`DIRECTED`] numbers: the Walsh-Hadamard transform of the evidence. Where there are more routes than coordinates, each
-/// further one is spread over four others, with signs of its own.
+/// Writes the sum of the routes' directions, each of length 1 and taken as often as `evidence` says, to `out`, which
+/// has [`DIRECTED`] numbers: the Walsh-Hadamard transform of the evidence. Where there are more routes than
+/// coordinates, each further one is spread over four others, with signs of its own.
 pub(super) fn directions(evidence: &[f32], out: &mut [f32]) {
     out.fill(0.0);
     for (route, evidence) in evidence.iter().enumerate() {

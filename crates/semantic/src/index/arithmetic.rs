@@ -25,8 +25,8 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums[0]
 }
 
-/// The dot product of codes, slices of one length, a multiple of [`BLOCK`]. Blocks of fixed size, because compilers then
-/// multiply whole registers of 16 bits and add the products up in 32 (`pmaddwd`); twice as fast as a plain loop.
+/// The dot product of codes, slices of one length, a multiple of [`BLOCK`]. Blocks of fixed size, because compilers
+/// then multiply whole registers of 16 bits and add the products up in 32 (`pmaddwd`); twice as fast as a plain loop.
 pub(super) fn product(row: &[i8], query: &[i16]) -> i32 {
     let blocks = row.as_chunks::<BLOCK>().0.iter().zip(query.as_chunks::<BLOCK>().0);
     let of_block = |(row, query): (&[i8; BLOCK], &[i16; BLOCK])| {

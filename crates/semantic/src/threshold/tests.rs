@@ -61,10 +61,12 @@ fn ends_are_candidates_too() {
     assert_eq!(by_accuracy(&[]), 0.0);
     assert_eq!(by_accuracy(&[row(0.3, true), row(0.6, true)]), 0.0);
     assert_eq!(by_accuracy(&[row(0.3, false), row(0.6, false)]), 1.0);
-    // Three equal candidates in a row: the middle one.
+    // Two runs of one candidate each are best: the lower one.
     let mixed = [row(0.1, false), row(0.2, true), row(0.3, false), row(0.4, true)];
-    let threshold = by_accuracy(&mixed);
-    assert_eq!(agreement(&mixed, threshold), 3);
+    assert!((by_accuracy(&mixed) - 0.15).abs() < 1e-12);
+    // Rows of one score and both labels change nothing on the way: a run of three, and its middle.
+    let tied = [(0.1, false), (0.3, true), (0.3, false), (0.5, true), (0.5, false), (0.7, true)];
+    assert!((by_accuracy(&tied.map(|(score, correct)| row(score, correct))) - 0.4).abs() < 1e-12);
 }
 
 proptest! {
