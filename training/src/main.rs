@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use training::commands::{
-    advise, calibrate, cascade, cross_validate, distil, evaluate, export, fetch_encoder, fine_tune, fit,
-    import, judge, monitor, recalibrate, reproduce, retrain, threshold, verifier, what_if,
+    advise, calibrate, cascade, compare, cross_validate, distil, evaluate, export, fetch_encoder, fine_tune,
+    fit, import, judge, monitor, recalibrate, reproduce, retrain, semantic, threshold, verifier, what_if,
 };
 
 /// Reading a million rows makes tens of millions of small strings, which this allocator keeps together.
@@ -51,6 +51,10 @@ enum Command {
     Export(export::ExportArgs),
     /// Find which models form a cascade behind a verifier, and its thresholds.
     Cascade(cascade::CascadeArgs),
+    /// Draft, check and measure a catalogue of intents.
+    Semantic(semantic::SemanticArgs),
+    /// Compare ways of routing on one labelled corpus: predictive, cascade, by intent, and a policy of all three.
+    Compare(Box<compare::CompareArgs>),
     /// Fit a verifier of answers.
     Verifier(verifier::VerifierArgs),
     /// Read a public encoder for the deep tier, check it and write it as a folder.
@@ -86,6 +90,8 @@ fn main() -> ExitCode {
         Some(Command::Judge(args)) => args.run(&mut say),
         Some(Command::Export(args)) => args.run(&mut say),
         Some(Command::Cascade(args)) => args.run(&mut say),
+        Some(Command::Semantic(args)) => args.run(&mut say),
+        Some(Command::Compare(args)) => args.run(&mut say),
         Some(Command::Verifier(args)) => args.run(&mut say),
         Some(Command::FetchEncoder(args)) => args.run(&mut say),
         Some(Command::FineTune(args)) => args.run(&mut say),

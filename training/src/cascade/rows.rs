@@ -46,6 +46,8 @@ pub struct CascadeRows {
     pub models: Vec<ModelName>,
     /// One entry a model.
     pub stages: Vec<StageRows>,
+    /// Which example each row is.
+    pub examples: Vec<usize>,
     /// The group of each row.
     pub groups: Vec<String>,
     /// Mean seconds of a call by model, where it is known.
@@ -82,13 +84,15 @@ impl CascadeRows {
         let mut found = Self {
             models: models.to_vec(),
             stages: models.iter().map(|_| empty()).collect(),
+            examples: Vec::new(),
             groups: Vec::new(),
             latency_s: Vec::new(),
             cost_usd: Vec::new(),
         };
         let mut seconds = vec![(0.0, 0usize); models.len()];
-        for (example, rows) in whole {
-            let example = &examples[example];
+        for (place, rows) in whole {
+            let example = &examples[place];
+            found.examples.push(place);
             found.groups.push(example.group.clone().unwrap_or_else(|| example.id.clone()));
             for ((stage, model), row) in found.stages.iter_mut().zip(models).zip(rows) {
                 let answer = example.evidence.answers.get(model).context("an answer is gone")?;
@@ -120,6 +124,7 @@ impl CascadeRows {
             stages: order.iter().map(|i| self.stages[*i].clone()).collect(),
             latency_s: order.iter().map(|i| self.latency_s[*i]).collect(),
             cost_usd: order.iter().map(|i| self.cost_usd[*i]).collect(),
+            examples: self.examples,
             groups: self.groups,
         }
     }

@@ -68,8 +68,9 @@ pub fn tuned_cascade(rows: &CascadeRows, wanted: &Wanted, data: &str) -> Result<
     let (order, mut thresholds) = best(&rows.sample(&tuned_on)?, wanted)?;
     let (mut certificate, mut shift) = (None, 0.0);
     if let Some(asked) = &wanted.certificate {
+        let path = path(asked, &thresholds, &rows.sample(&tuned_on)?, &order)?;
         let sample = rows.sample(&proved_on)?;
-        match certify_cascade(asked, &thresholds, &ShiftPath::DOWN_TO_TUNED, &sample.chain(&order)?)? {
+        match certify_cascade(asked, &thresholds, &path, &sample.chain(&order)?)? {
             Some(proved) => {
                 if proved.shift > 0.0 {
                     warnings.push(format!(
@@ -112,6 +113,33 @@ fn best(sample: &CascadeSample, wanted: &Wanted) -> Result<(Vec<usize>, Vec<Stag
     let ranked = rank_chains(sample, &wanted.objective, &wanted.options, &search)?;
     let best = ranked.into_iter().next().context("no chain")?;
     Ok((best.order, best.tuned.thresholds))
+}
+
+/// The rules that a certificate tests: from the one that the tuning rows say is the easiest to prove, by the distance
+/// of its error from alpha in standard deviations, down to the tuned one. Starting stricter, where few answers are
+/// accepted, a single mistake would end the sequence.
+fn path(
+    asked: &CascadeCertificate,
+    tuned: &[StageThresholds],
+    sample: &CascadeSample,
+    order: &[usize],
+) -> Result<ShiftPath> {
+    const STEP: f64 = 0.05;
+    const STEPS: u32 = 240;
+    let chain = sample.chain(order)?;
+    let mut best = (f64::NEG_INFINITY, 0u32);
+    for step in 0..=STEPS {
+        let shift = f64::from(step) * STEP;
+        let thresholds: Vec<StageThresholds> = tuned.iter().map(|pair| pair.shifted(shift)).collect();
+        let found = Outcome::measure(&chain, &thresholds)?;
+        let Some(error) = found.error_among_accepted() else { break };
+        let deviation = (asked.alpha * (1.0 - asked.alpha) / found.accepted as f64).sqrt();
+        let distance = (asked.alpha - error) / deviation;
+        if distance > best.0 {
+            best = (distance, step);
+        }
+    }
+    Ok(ShiftPath::new(f64::from(best.1) * STEP, 0.0, best.1.max(1))?)
 }
 
 fn record_of(asked: &CascadeCertificate, proved: &policy::cascade::CertifiedCascade) -> CertificateRecord {

@@ -43,6 +43,8 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
             "corpus",
             "artifact",
             "router",
+            "semantic",
+            "strategy",
             "decision-log",
             "outbound",
         ]),
