@@ -34,6 +34,8 @@ pub struct Bench<'a> {
     pub examples: &'a [Example],
     /// The rows that every model answered.
     pub rows: &'a CascadeRows,
+    /// Time to judge one answer on this machine.
+    pub judge_us: f64,
 }
 
 /// What came of one row.
@@ -44,6 +46,7 @@ struct Served {
     cost: f64,
     strong: bool,
     calls: usize,
+    judged: usize,
     latency_s: f64,
 }
 
@@ -62,7 +65,7 @@ pub struct Line {
     pub strong_call_rate: f64,
     /// Calls of a query on average.
     pub calls: f64,
-    /// Mean time of the decision itself, on this machine.
+    /// Mean time of the decisions about a query on this machine: telling its intent, scoring it, judging answers.
     pub decision_us: f64,
     /// Mean time of the calls, where that of every model is known.
     pub calls_s: Option<f64>,
@@ -126,7 +129,8 @@ impl Bench<'_> {
                 Some(Plan::Ready(path)) => scratch.serve(path.leaf(), row),
                 _ => bail!("{name}: no plan"),
             };
-            let (us, rows) = self.over_rows(&intents, run)?;
+            let asks = matches!(self.program.plan_named(name, Intent::Unasked), Some(Plan::NeedsIntent));
+            let (us, rows) = self.over_rows(&intents, asks, run)?;
             served.push((name.to_owned(), us, rows));
         }
         let whole = |intent: Intent<'_>, example: &Example, row: usize, runner: &mut Runner<'_>| match self
@@ -136,7 +140,7 @@ impl Bench<'_> {
             Plan::Ready(path) => runner.serve(path.leaf(), row),
             Plan::NeedsIntent => bail!("the policy needs intents: give a catalogue"),
         };
-        let (us, rows) = self.over_rows(&intents, whole)?;
+        let (us, rows) = self.over_rows(&intents, self.program.may_need_intent(), whole)?;
         served.push(("policy".to_owned(), us, rows));
         for (i, model) in self.rows.models.iter().enumerate() {
             let runner = Runner::new(self);
@@ -166,15 +170,18 @@ impl Bench<'_> {
     fn over_rows<'s>(
         &'s self,
         intents: &[(Intent<'s>, f64)],
+        asks: bool,
         run: impl Fn(Intent<'s>, &Example, usize, &mut Runner<'s>) -> Result<Served>,
     ) -> Result<(f64, Vec<Served>)> {
         let mut runner = Runner::new(self);
         let mut served = Vec::with_capacity(intents.len());
         let mut total_us = 0.0;
-        for (row, (intent, _)) in intents.iter().enumerate() {
+        for (row, (intent, intent_us)) in intents.iter().enumerate() {
             let start = Instant::now();
-            served.push(run(*intent, &self.examples[self.rows.examples[row]], row, &mut runner)?);
+            let found = run(*intent, &self.examples[self.rows.examples[row]], row, &mut runner)?;
             total_us += start.elapsed().as_secs_f64() * 1e6;
+            total_us += if asks { *intent_us } else { 0.0 } + found.judged as f64 * self.judge_us;
+            served.push(found);
         }
         Ok((total_us / intents.len().max(1) as f64, served))
     }
@@ -281,6 +288,7 @@ impl<'a> Runner<'a> {
             cost: rows.stages[stage].cost[row],
             strong: stage + 1 == rows.models.len(),
             calls: 1,
+            judged: 0,
             latency_s: rows.latency_s[stage].unwrap_or_default(),
         }
     }
@@ -322,6 +330,7 @@ impl<'a> Runner<'a> {
             cost: stop.cost,
             strong: called.contains(&(bench.rows.models.len() - 1)),
             calls: called.len(),
+            judged: called.len(),
             latency_s: called.iter().filter_map(|stage| bench.rows.latency_s[*stage]).sum(),
         })
     }

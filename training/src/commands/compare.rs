@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use artifact::{Artifact, VerifierArtifact};
 use clap::Args;
-use classifier::Backend;
+use classifier::{AnswerGiven, Backend};
+use corpus::Example;
 use semantic::{Ask, FitOptions, Matcher, evaluate};
 use strategy::{Inventory, Problem, Program, Severity};
 use types::ModelName;
@@ -97,6 +99,7 @@ impl CompareArgs {
             matcher: matcher.as_ref(),
             examples: &examples,
             rows: &rows,
+            judge_us: judge_us(&verifier, &examples),
         };
         let table = bench.run(self.resamples, self.seed)?;
         lines(&table).iter().for_each(|line| say(line));
@@ -137,6 +140,27 @@ impl CompareArgs {
         }
         Ok(())
     }
+}
+
+/// Mean time to judge one of the first answers on this machine.
+fn judge_us(verifier: &VerifierArtifact, examples: &[Example]) -> f64 {
+    const ANSWERS: usize = 500;
+    let mut scratch = verifier.verifier().scratch();
+    let given = examples.iter().flat_map(|example| {
+        let answers = example.evidence.answers.iter();
+        answers.map(move |(model, answer)| AnswerGiven {
+            query: &example.query,
+            model,
+            text: &answer.text,
+            signals: &answer.signals,
+            slices: &example.slices,
+        })
+    });
+    let (mut judged, start) = (0, Instant::now());
+    for answer in given.take(ANSWERS) {
+        judged += usize::from(verifier.judge(&answer, &mut scratch).is_some());
+    }
+    start.elapsed().as_secs_f64() * 1e6 / judged.max(1) as f64
 }
 
 /// Names are quoted as TOML wants them.
