@@ -189,6 +189,27 @@ impl Plot {
         self.name(name, Shape::Mark, class);
     }
 
+    /// Points with vertical intervals, each with its name beside it instead of in the legend: to the left of a point in
+    /// the right half.
+    pub(crate) fn named_marks<'n>(
+        &mut self,
+        class: &'static str,
+        points: impl IntoIterator<Item = (&'n str, f64, f64, (f64, f64))>,
+    ) {
+        for (name, x, y, interval) in points {
+            self.marks("", class, [(x, y, Some(interval))]);
+            let (px, py) = self.at(x, y);
+            let (anchor, dx) = if px > 0.5 * WIDTH { ("end", -7.0) } else { ("start", 7.0) };
+            let _ = write!(
+                self.body,
+                "<text x='{:.1}' y='{:.1}' text-anchor='{anchor}'>{}</text>",
+                px + dx,
+                py - 5.0,
+                escape(name)
+            );
+        }
+    }
+
     fn name(&mut self, name: &str, shape: Shape, colour: &'static str) {
         if !name.is_empty() {
             self.legend.push(Key { name: name.to_owned(), shape, colour });

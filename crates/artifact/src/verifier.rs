@@ -118,6 +118,8 @@ pub struct CascadeRecord {
     pub rows: usize,
     /// When, RFC 3339, UTC.
     pub created: String,
+    /// The command that tuned it.
+    pub command: String,
     /// What was measured on queries held out from the tuning: `error`, `error_among_accepted`, `abstention_rate`,
     /// `cost_usd`, `strong_only_error`, `strong_only_cost_usd`.
     pub measured: BTreeMap<String, Interval>,

@@ -112,8 +112,14 @@ fn plot(curves: &Curves, ways: &[Way], caption: &str) -> String {
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points
     };
-    let singles = || curves.models.iter().map(|(_, cost, error)| (*cost, *error));
-    let all: Vec<(f64, f64)> = shown.iter().flat_map(|curve| line(curve)).chain(singles()).collect();
+    let drawn: Vec<(f64, f64)> = shown.iter().flat_map(|curve| line(curve)).collect();
+    let highest = drawn.iter().map(|point| point.1).fold(0.0, f64::max);
+    let lowest = drawn.iter().map(|point| point.1).fold(highest, f64::min);
+    // A model far worse than every way would squeeze the curves into a line.
+    let near = highest + 0.5 * (highest - lowest);
+    let singles =
+        || curves.models.iter().map(|(_, cost, error)| (*cost, *error)).filter(|point| point.1 <= near);
+    let all: Vec<(f64, f64)> = drawn.iter().copied().chain(singles()).collect();
     let range = |pick: fn(&(f64, f64)) -> f64| {
         let values = || all.iter().map(pick);
         (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max))
@@ -132,5 +138,7 @@ fn plot(curves: &Curves, ways: &[Way], caption: &str) -> String {
         );
     }
     plot.marks("single models", "f", singles().map(|(cost, error)| (unit * cost, error, None)));
-    plot.figure(&format!("Held-out error against cost, {caption}"))
+    let hidden = curves.models.len() - singles().count();
+    let beyond = if hidden == 0 { String::new() } else { format!("; {hidden} single models lie above") };
+    plot.figure(&format!("Held-out error against cost, {caption}{beyond}"))
 }

@@ -29,6 +29,8 @@ pub struct Wanted {
     pub objective: Objective,
     /// That, in words.
     pub in_words: String,
+    /// The command that asks it.
+    pub command: String,
     /// How.
     pub options: TuneOptions,
     /// Which chains are looked at.
@@ -100,6 +102,7 @@ pub fn tuned_cascade(rows: &CascadeRows, wanted: &Wanted, data: &str) -> Result<
         data: data.to_owned(),
         rows: tuned_on.len(),
         created: crate::now(),
+        command: wanted.command.clone(),
         measured: measured(rows, wanted, shift)?,
         certificate,
         bound_to: String::new(),

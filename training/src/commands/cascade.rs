@@ -170,6 +170,7 @@ impl TuneArgs {
         Ok(Wanted {
             objective,
             in_words,
+            command: super::fit::command_line(),
             options: TuneOptions { labels: self.labels(rows), abstention },
             search: ChainSearch { longest: self.longest, ..ChainSearch::default() },
             certificate,

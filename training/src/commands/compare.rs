@@ -235,7 +235,7 @@ fn page(table: &[Line], rows: usize) -> String {
          <meta name='viewport' content='width=device-width, initial-scale=1'>\
          <title>Ways of routing</title><style>{PLOTS}{STYLE}</style></head><body><h1>Ways of routing</h1>\
          <p class='soft'>{rows} queries that every model answered. Brackets are 95 % intervals, bootstrap by group; \
-         differences are on the same resamples.</p><div class='plots'>"
+         differences are on the same resamples.</p><div style='max-width:40rem'>"
     );
     html.push_str(&plot(table));
     html.push_str(
@@ -266,20 +266,18 @@ fn page(table: &[Line], rows: usize) -> String {
 }
 
 fn plot(table: &[Line]) -> String {
-    const COLOURS: [&str; 5] = ["a", "b", "c", "e", "f"];
     let least = table.iter().map(|line| line.error.lower).fold(f64::INFINITY, f64::min);
     let most = table.iter().map(|line| line.error.upper).fold(f64::NEG_INFINITY, f64::max);
+    let room = 0.05 * (most - least);
     let dear = table.iter().map(|line| line.cost_fraction.value).fold(1.0, f64::max);
-    let mut plot =
-        Plot::new((0.0, 1.05 * dear), (least, most), "fraction of the dearest model's cost", "error");
-    let mark = |line: &Line| {
-        (line.cost_fraction.value, line.error.value, Some((line.error.lower, line.error.upper)))
-    };
+    let axes = ((0.0, 1.05 * dear), (least - room, most + room));
+    let mut plot = Plot::new(axes.0, axes.1, "fraction of the dearest model's cost", "error");
+    fn mark(line: &Line) -> (&str, f64, f64, (f64, f64)) {
+        (&line.name, line.cost_fraction.value, line.error.value, (line.error.lower, line.error.upper))
+    }
     let (alone, ways): (Vec<&Line>, Vec<&Line>) =
         table.iter().partition(|line| line.name.starts_with("only "));
-    plot.marks("one model alone", "d", alone.into_iter().map(mark));
-    for (line, colour) in ways.into_iter().zip(COLOURS.into_iter().cycle()) {
-        plot.marks(&line.name, colour, [mark(line)]);
-    }
-    plot.figure("Error against cost")
+    plot.named_marks("d", alone.into_iter().map(mark));
+    plot.named_marks("a", ways.into_iter().map(mark));
+    plot.figure("Error against cost; an abstention is no error, see the table for how many there are")
 }

@@ -146,10 +146,10 @@ fn figures(text: &mut String, manifest: &VerifierManifest) {
 fn cascade_section(text: &mut String, name: &str, cascade: &CascadeRecord) {
     let _ = writeln!(
         text,
-        "\n## Cascade `{name}`\n\nTuned {} on {} queries for {}.\n\n\
+        "\n## Cascade `{name}`\n\nTuned {} on {} queries for {}, by `{}`.\n\n\
          | stage | abstain below | accept from | skip below | reach | escalated | cost of a call, USD |\n\
          |---|---|---|---|---|---|---|",
-        cascade.created, cascade.rows, cascade.objective
+        cascade.created, cascade.rows, cascade.objective, cascade.command
     );
     for stage in &cascade.stages {
         let _ = writeln!(
