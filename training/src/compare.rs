@@ -92,7 +92,7 @@ impl Bench<'_> {
             match leaf {
                 None => {}
                 Some(Leaf::Predictive { ladder, .. }) => {
-                    models.extend_from_slice(ladder.unwrap_or(&default).rungs())
+                    models.extend_from_slice(ladder.unwrap_or(&default).rungs());
                 }
                 Some(Leaf::Cascade { name, .. }) => {
                     for stage in &cascade(cascades, name)?.stages {

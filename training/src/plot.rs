@@ -190,13 +190,13 @@ impl Plot {
     }
 
     /// Points with vertical intervals, each with its name beside it instead of in the legend: to the left of a point in
-    /// the right half.
+    /// the right half, above and below by turns.
     pub(crate) fn named_marks<'n>(
         &mut self,
         class: &'static str,
         points: impl IntoIterator<Item = (&'n str, f64, f64, (f64, f64))>,
     ) {
-        for (name, x, y, interval) in points {
+        for (turn, (name, x, y, interval)) in points.into_iter().enumerate() {
             self.marks("", class, [(x, y, Some(interval))]);
             let (px, py) = self.at(x, y);
             let (anchor, dx) = if px > 0.5 * WIDTH { ("end", -7.0) } else { ("start", 7.0) };
@@ -204,7 +204,7 @@ impl Plot {
                 self.body,
                 "<text x='{:.1}' y='{:.1}' text-anchor='{anchor}'>{}</text>",
                 px + dx,
-                py - 5.0,
+                if turn % 2 == 0 { py - 5.0 } else { py + 14.0 },
                 escape(name)
             );
         }

@@ -168,78 +168,50 @@ fn edited_cascade_is_refused(out: &Path) {
     assert!(error.contains("manifest.json") && error.contains("sha256"), "{error}");
 }
 
+/// A router, a cascade and a catalogue made of the same answers.
+fn made_of(folder: &Path, data: &Path, verifier: &str) {
+    let data = data.to_str().unwrap();
+    let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (router, catalogue) = (at("router"), at("intents.toml"));
+    let run = |line: &str| {
+        let args: Vec<&str> = line.split_whitespace().collect();
+        text(&training(&args))
+    };
+    run(&format!(
+        "cascade tune -d {data} --verifier {verifier} --models small,large --error-usd 0.02 --resamples 40"
+    ));
+    run(&format!(
+        "fit -d {data} --strong large --weak small --epochs 1 --latent 4 --token-dim 4 --hidden 8 --cross-fit off \
+         --out {router}"
+    ));
+    let drafted = run(&format!("semantic draft -d {data} --per-route 60 -o {catalogue}"));
+    assert!(drafted.contains("short") && drafted.contains("60 exemplars"), "{drafted}");
+}
+
 #[test]
 fn ways_of_routing_are_compared_on_the_same_queries() {
     let folder = tempfile::tempdir().unwrap();
     let data = answered(folder.path(), 1_500, 3);
     let verifier = fitted(folder.path(), &data);
-    let (data, verifier) = (data.to_str().unwrap(), verifier.to_str().unwrap());
+    made_of(folder.path(), &data, verifier.to_str().unwrap());
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    text(&training(&[
-        "cascade",
-        "tune",
-        "-d",
-        data,
-        "--verifier",
-        verifier,
-        "--models",
-        "small,large",
-        "--error-usd",
-        "0.02",
-        "--resamples",
-        "40",
-    ]));
-    text(&training(&[
-        "fit",
-        "-d",
-        data,
-        "--strong",
-        "large",
-        "--weak",
-        "small",
-        "--epochs",
-        "1",
-        "--latent",
-        "4",
-        "--token-dim",
-        "4",
-        "--hidden",
-        "8",
-        "--cross-fit",
-        "off",
-        "--out",
-        &at("router"),
-    ]));
-    let drafted =
-        text(&training(&["semantic", "draft", "-d", data, "--per-route", "60", "-o", &at("intents.toml")]));
-    assert!(drafted.contains("short") && drafted.contains("60 exemplars"), "{drafted}");
     std::fs::write(at("policy.toml"), POLICY).unwrap();
     // Rows that nothing was fitted on.
     let fresh = answered(folder.path(), 600, 4);
     let compare = |policy: &str| {
-        training(&[
-            "compare",
-            "-d",
-            fresh.to_str().unwrap(),
-            "-a",
-            &at("router"),
-            "--verifier",
-            verifier,
-            "--new-data",
-            "--catalogue",
-            &at("intents.toml"),
-            "--policy",
-            policy,
-            "--resamples",
-            "60",
-            "--report",
-            &at("compare"),
-        ])
+        let line = format!(
+            "compare -d {} -a {} --verifier {} --new-data --catalogue {} --policy {policy} --resamples 60 --report {}",
+            fresh.display(),
+            at("router"),
+            verifier.display(),
+            at("intents.toml"),
+            at("compare")
+        );
+        training(&line.split_whitespace().collect::<Vec<_>>())
     };
     let said = text(&compare(&at("policy.toml")));
-    let table: Vec<serde_json::Value> =
-        serde_json::from_str(&std::fs::read_to_string(folder.path().join("compare/compare.json")).unwrap())
-            .unwrap();
+    let json = std::fs::read_to_string(folder.path().join("compare/compare.json")).unwrap();
+    let table: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
     let line = |name: &str| {
         table.iter().find(|line| line["name"] == name).unwrap_or_else(|| panic!("{name}: {said}"))
     };

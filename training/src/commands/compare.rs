@@ -272,12 +272,23 @@ fn plot(table: &[Line]) -> String {
     let dear = table.iter().map(|line| line.cost_fraction.value).fold(1.0, f64::max);
     let axes = ((0.0, 1.05 * dear), (least - room, most + room));
     let mut plot = Plot::new(axes.0, axes.1, "fraction of the dearest model's cost", "error");
-    fn mark(line: &Line) -> (&str, f64, f64, (f64, f64)) {
-        (&line.name, line.cost_fraction.value, line.error.value, (line.error.lower, line.error.upper))
+    // A strategy that is one model alone, or the policy's default, is one point with the other.
+    let mut points: Vec<(String, &Line)> = Vec::new();
+    for line in table {
+        let same = |other: &Line| {
+            other.cost_usd.value == line.cost_usd.value && other.error.value == line.error.value
+        };
+        match points.iter_mut().find(|(_, other)| same(other)) {
+            Some((name, _)) => *name = format!("{name}, {}", line.name),
+            None => points.push((line.name.clone(), line)),
+        }
     }
-    let (alone, ways): (Vec<&Line>, Vec<&Line>) =
-        table.iter().partition(|line| line.name.starts_with("only "));
-    plot.named_marks("d", alone.into_iter().map(mark));
-    plot.named_marks("a", ways.into_iter().map(mark));
+    points.sort_by(|a, b| a.1.cost_fraction.value.total_cmp(&b.1.cost_fraction.value));
+    plot.named_marks(
+        "a",
+        points.iter().map(|(name, line)| {
+            (name.as_str(), line.cost_fraction.value, line.error.value, (line.error.lower, line.error.upper))
+        }),
+    );
     plot.figure("Error against cost; an abstention is no error, see the table for how many there are")
 }
