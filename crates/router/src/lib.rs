@@ -4,6 +4,7 @@
 mod admission;
 mod counters;
 mod deep;
+mod given;
 mod info;
 mod route;
 mod tiers;
@@ -14,6 +15,7 @@ pub use classifier::{Adapter, Backend};
 pub use counters::TierCounts;
 pub use deep::DeepOptions;
 pub use features::Script;
+pub use given::Given;
 pub use info::{ArtifactInfo, PointInfo};
 pub use policy::Exploration;
 pub use route::{Ask, At, RouteError, Routed, Router, RouterError, RouterOptions};

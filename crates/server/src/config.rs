@@ -3,6 +3,7 @@
 
 mod decision_log;
 mod monitoring;
+mod program;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use types::{BackendIdentity, ModelName};
 
 pub use decision_log::{DecisionLogConfig, DecisionLogSettings, WhenFull};
 pub use monitoring::{MonitoringConfig, MonitoringSettings};
+pub use program::ProgramConfig;
 
 /// Why a configuration was refused. The process exits with 64 (EX_USAGE).
 #[derive(Debug, Error)]
@@ -47,6 +49,9 @@ pub enum ConfigError {
         /// What was found.
         found: String,
     },
+    /// A policy, a catalogue or prices that cannot be served: everything that is wrong, with file, line and key.
+    #[error("{}", .0.join("\n"))]
+    Refused(Vec<String>),
 }
 
 /// How log lines look.
@@ -148,6 +153,22 @@ pub struct Settings {
     /// where there is none.
     #[arg(long, env = "RUNG_STICKY_LABEL", value_name = "LABEL")]
     pub sticky_label: Option<String>,
+    /// The policy (TOML, docs/policy.md): which strategy answers which query.
+    #[arg(long, env = "RUNG_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The catalogue of intents (TOML, or JSONL where its name ends so).
+    #[arg(long, env = "RUNG_CATALOGUE", value_name = "FILE")]
+    pub catalogue: Option<PathBuf>,
+    /// What a catalogue's texts are compared by: static, which needs no encoder.
+    #[arg(long, env = "RUNG_CATALOGUE_EMBEDDING", value_name = "EMBEDDING")]
+    pub catalogue_embedding: Option<String>,
+    /// What calls cost (prices.toml, as `training advise` reads it); a policy with a limit of cost needs it.
+    #[arg(long, env = "RUNG_PRICES", value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+    /// Milliseconds between two looks at the policy's, the catalogue's and the prices' file; one that was changed is read
+    /// again.
+    #[arg(long, env = "RUNG_RELOAD_MS", value_name = "MILLISECONDS")]
+    pub reload_ms: Option<u64>,
 }
 
 /// A checked configuration.
@@ -187,6 +208,8 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// The label that says who answers while a candidate is introduced.
     pub sticky_label: Option<String>,
+    /// The policy and what it needs.
+    pub program: ProgramConfig,
 }
 
 impl Config {
@@ -243,6 +266,11 @@ impl Settings {
             monitoring: self.monitoring.over(below.monitoring),
             admin_listen: self.admin_listen.or(below.admin_listen),
             sticky_label: self.sticky_label.or(below.sticky_label),
+            policy: self.policy.or(below.policy),
+            catalogue: self.catalogue.or(below.catalogue),
+            catalogue_embedding: self.catalogue_embedding.or(below.catalogue_embedding),
+            prices: self.prices.or(below.prices),
+            reload_ms: self.reload_ms.or(below.reload_ms),
         }
     }
 
@@ -252,7 +280,7 @@ impl Settings {
     /// When a value is out of range; the key is named.
     pub fn build(self) -> Result<Config, ConfigError> {
         let backend = self.backend.as_deref().map_or(Ok(Backend::default()), |b| backend("backend", b))?;
-        let deep = self.deep(backend)?;
+        let (deep, program) = (self.deep(backend)?, ProgramConfig::of(&self)?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Config {
             listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 50051))),
@@ -282,6 +310,7 @@ impl Settings {
             monitoring: self.monitoring.build()?,
             admin_listen: self.admin_listen,
             sticky_label: self.sticky_label,
+            program,
         })
     }
 

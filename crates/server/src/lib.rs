@@ -4,9 +4,12 @@
 pub mod cli;
 pub mod config;
 mod convert;
+mod explain;
+mod intents;
 mod listen;
 mod monitors;
 mod outcomes;
+mod program;
 mod record;
 mod rollout;
 mod run;

@@ -9,6 +9,7 @@ use api::v1::admin_service_server::AdminServiceServer;
 use api::v1::monitor_service_server::MonitorServiceServer;
 use api::v1::outcome_service_server::OutcomeServiceServer;
 use api::v1::router_service_server::{RouterService, RouterServiceServer};
+use api::v1::semantic_service_server::SemanticServiceServer;
 use decision_log::{DecisionLog, FingerprintKey};
 use router::Router;
 use thiserror::Error;
@@ -18,10 +19,12 @@ use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 
-use crate::config::{Config, DecisionLogConfig};
+use crate::config::{Config, ConfigError, DecisionLogConfig};
+use crate::intents::Matching;
 use crate::listen::incoming;
 use crate::monitors::{Monitors, MonitorsService, Stop, Watcher};
 use crate::outcomes::Outcomes;
+use crate::program::Programs;
 use crate::record::Recorder;
 use crate::rollout::{Admin, Rollouts};
 use crate::service::Service;
@@ -41,6 +44,9 @@ pub enum ServeError {
     /// The key of the decision log.
     #[error("key of the decision log: {0}")]
     Key(#[from] decision_log::KeyError),
+    /// The policy, the catalogue or the prices.
+    #[error(transparent)]
+    Program(#[from] ConfigError),
     /// The address of administration.
     #[error("administration on {address}: {source}")]
     Administration {
@@ -55,18 +61,35 @@ pub enum ServeError {
 /// drain timeout, and writes the decision log out.
 ///
 /// # Errors
-/// When the transport or reflection fails, or the decision log or the address of administration cannot be had.
+/// When the transport or reflection fails, the policy or what it needs is refused, or the decision log or the address of
+/// administration cannot be had.
 pub async fn run(
     listener: TcpListener,
     router: Arc<Router>,
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let programs = Programs::load(config, router.info())?;
+    run_with(listener, router, programs, config, shutdown).await
+}
+
+/// The same with a policy that was loaded before.
+pub(crate) async fn run_with(
+    listener: TcpListener,
+    router: Arc<Router>,
+    programs: Programs,
+    config: &Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let programs = Arc::new(programs);
     let recorder = recorder(config, listener.local_addr().ok())?;
     let rollouts = rollouts(router, config);
     let memory = recorder.as_ref().zip(config.decision_log.as_ref());
     let memory = memory.map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts)).transpose()?;
-    let service = Service::new(Arc::clone(&rollouts), config, recorder);
+    let service = Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder);
+    let watching = programs.watch(Arc::clone(&rollouts));
+    let matching =
+        SemanticServiceServer::new(service.matching()).max_decoding_message_size(config.max_request_bytes);
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {
@@ -74,6 +97,7 @@ pub async fn run(
     }
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RouterServiceServer<Service>>().await;
+    health.set_serving::<SemanticServiceServer<Matching>>().await;
     if memory.is_some() {
         health.set_serving::<OutcomeServiceServer<Outcomes>>().await;
         health.set_serving::<MonitorServiceServer<MonitorsService>>().await;
@@ -90,6 +114,7 @@ pub async fn run(
     };
     let serving = builder()
         .add_service(routes)
+        .add_service(matching)
         .add_optional_service(memory.as_ref().map(|memory| memory.outcomes.clone()))
         .add_optional_service(memory.as_ref().map(|memory| memory.monitors.clone()))
         .add_service(health_service)
@@ -103,6 +128,7 @@ pub async fn run(
         () = &mut shutdown => {
             tracing::info!("draining");
             health.set_not_serving::<RouterServiceServer<Service>>().await;
+            health.set_not_serving::<SemanticServiceServer<Matching>>().await;
             if memory.is_some() {
                 health.set_not_serving::<OutcomeServiceServer<Outcomes>>().await;
                 health.set_not_serving::<MonitorServiceServer<MonitorsService>>().await;
@@ -117,6 +143,7 @@ pub async fn run(
     };
     draining.send_replace(true);
     administration.abort();
+    watching.abort();
     if let Some(memory) = memory {
         memory.close(config.drain_timeout).await;
     }
@@ -210,15 +237,17 @@ impl Memory {
     }
 }
 
-/// The router's service without a listener, for programs that link it and for benches; nothing watches its log.
+/// The router's service without a listener, for programs that link it and for benches; nothing watches its log or the
+/// files of its policy.
 ///
 /// # Errors
-/// When the decision log cannot be had.
+/// When the policy or what it needs is refused, or the decision log cannot be had.
 pub fn in_process(
     router: Arc<Router>,
     config: &Config,
 ) -> Result<impl RouterService + Clone + use<>, ServeError> {
-    Ok(Service::new(rollouts(router, config), config, recorder(config, None)?))
+    let programs = Arc::new(Programs::load(config, router.info())?);
+    Ok(Service::new(rollouts(router, config), programs, config, recorder(config, None)?))
 }
 
 fn rollouts(router: Arc<Router>, config: &Config) -> Arc<Rollouts> {

@@ -21,6 +21,8 @@ pub struct Inventory {
     pub default_pair: Option<ModelPair>,
     /// Tuned cascades by name, each with its models.
     pub cascades: Option<BTreeMap<String, Vec<ModelName>>>,
+    /// Models whose calls have a price, which a limit of cost needs.
+    pub priced: Option<BTreeSet<ModelName>>,
     /// Intents of the catalogue, each with its own model where it has one.
     pub intents: Option<BTreeMap<String, Option<ModelName>>>,
 }
@@ -41,6 +43,7 @@ impl Program {
             check.intent(intent, place);
         }
         check.budget();
+        check.prices();
         check.problems.sort_by(|a, b| a.place.cmp(&b.place));
         check.problems
     }
@@ -165,5 +168,54 @@ impl Check<'_> {
         {
             self.add(&goto.place, Fault::StrongWhenSpent(strategy.name.to_string()));
         }
+    }
+
+    /// A limit of cost bounds nothing where a model that may be called costs nobody knows what.
+    fn prices(&mut self) {
+        let (Some(priced), Some(budget)) = (&self.inventory.priced, &self.program.budget) else { return };
+        let Some(place) = &budget.cost_place else { return };
+        let unpriced =
+            self.program.callable(self.inventory).into_iter().filter(|model| !priced.contains(model));
+        let models: Vec<String> = unpriced.map(|model| model.to_string()).collect();
+        if !models.is_empty() {
+            self.add(
+                place,
+                Fault::Unpriced { models, priced: priced.iter().map(ToString::to_string).collect() },
+            );
+        }
+    }
+}
+
+impl Program {
+    /// Every model that a query may be sent to, as far as the inventory says what tiers, pairs, cascades and intents are.
+    fn callable(&self, inventory: &Inventory) -> BTreeSet<ModelName> {
+        let mut models = BTreeSet::new();
+        let of_tier = |fixed: &Fixed| match fixed {
+            Fixed::Model(model) => Some(model.clone()),
+            Fixed::Tier(tier) => inventory.default_pair.as_ref().map(|pair| pair.model(*tier).clone()),
+        };
+        models.extend(self.overrides.iter().filter_map(|forced| of_tier(&forced.target)));
+        for strategy in &self.strategies {
+            match &strategy.body {
+                Body::Run(Run::Predictive { ladder: Some(ladder), .. }) => {
+                    models.extend(ladder.rungs().iter().cloned());
+                }
+                Body::Run(Run::Predictive { ladder: None, .. }) => {
+                    let pair = inventory.default_pair.iter();
+                    models.extend(pair.flat_map(|pair| [pair.strong().clone(), pair.weak().clone()]));
+                }
+                Body::Run(Run::Cascade { name, .. }) => {
+                    let stages = inventory.cascades.as_ref().and_then(|cascades| cascades.get(&**name));
+                    models.extend(stages.into_iter().flatten().cloned());
+                }
+                Body::Run(Run::Model { fixed, .. }) => models.extend(of_tier(fixed)),
+                Body::Semantic { routes, .. } => {
+                    let routed = |intent: &str| routes.iter().any(|(name, _)| **name == *intent);
+                    let own = inventory.intents.iter().flatten().filter(|(intent, _)| !routed(intent));
+                    models.extend(own.filter_map(|(_, model)| model.clone()));
+                }
+            }
+        }
+        models
     }
 }

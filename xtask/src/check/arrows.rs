@@ -26,7 +26,19 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("api", Some(&[])),
     (
         "server",
-        Some(&["router", "api", "artifact", "types", "policy", "decision-log", "monitoring", "outbound"]),
+        Some(&[
+            "router",
+            "api",
+            "artifact",
+            "types",
+            "policy",
+            "decision-log",
+            "economics",
+            "monitoring",
+            "outbound",
+            "semantic",
+            "strategy",
+        ]),
     ),
     (
         "training",
