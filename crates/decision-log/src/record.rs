@@ -136,7 +136,8 @@ pub struct PolicyRecord {
     pub intent_probability: Option<f64>,
     /// A strategy failed and another took its place.
     pub fallback: bool,
-    /// The limit that was spent, as the policy spells it: the query was diverted, or an override went past it.
+    /// The limit, as the policy spells it, that a strong call would have exceeded: the query was diverted, went weak
+    /// anyway, or an override went past the limit.
     pub spent: Option<String>,
     /// The cascade that was begun.
     pub cascade: Option<String>,

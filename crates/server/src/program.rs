@@ -2,6 +2,7 @@
 //! keeps what it began with. The way of one query through it is in `walk`.
 
 mod load;
+mod purse;
 mod walk;
 mod watch;
 
@@ -11,13 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use api::v1;
 use arc_swap::ArcSwap;
 use router::ArtifactInfo;
-use strategy::{Ledger, Program};
+use strategy::Program;
 use types::ModelName;
+use uuid::Uuid;
 
 use crate::config::{Config, ConfigError, ProgramConfig};
 use crate::intents::Intents;
 use crate::record::now_us;
 
+use purse::Purse;
 pub(crate) use walk::{Paid, Told, Walk};
 
 /// What is in force, and what was refused since.
@@ -47,7 +50,7 @@ pub(crate) struct Governing {
     /// Hash prefix of its text.
     pub(crate) version: String,
     /// Where it has a budget.
-    ledger: Option<Arc<Mutex<Ledger>>>,
+    purse: Option<Arc<Mutex<Purse>>>,
     /// What a call is expected to cost, US dollars, by model.
     costs_usd: BTreeMap<ModelName, f64>,
     warnings: Vec<String>,
@@ -108,6 +111,14 @@ impl Programs {
         *self.read_from.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
     }
 
+    /// Tells the budget what the call of a decision did cost, US dollars.
+    pub(crate) fn charge(&self, decision_id: Uuid, cost_usd: f64) {
+        let version = self.current.load();
+        if let Some(mut purse) = version.governing.as_ref().and_then(|governing| governing.purse()) {
+            purse.charge(decision_id, cost_usd);
+        }
+    }
+
     /// What `GetInfo` says of the policy.
     pub(crate) fn to_wire(&self) -> Option<v1::Policy> {
         let version = self.current();
@@ -155,12 +166,12 @@ impl Version {
 }
 
 impl Governing {
-    fn ledger(&self) -> Option<MutexGuard<'_, Ledger>> {
-        Some(self.ledger.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    fn purse(&self) -> Option<MutexGuard<'_, Purse>> {
+        Some(self.purse.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn budget_to_wire(&self) -> Option<v1::Budget> {
-        let standing = self.ledger()?.standing(unsigned(now_us()));
+        let standing = self.purse()?.standing(unsigned(now_us()));
         Some(v1::Budget {
             cost_usd_today: standing.cost_usd_today,
             cost_usd_per_day: standing.cost_usd_per_day,

@@ -85,7 +85,9 @@ pub(crate) async fn run_with(
     let recorder = recorder(config, listener.local_addr().ok())?;
     let rollouts = rollouts(router, config);
     let memory = recorder.as_ref().zip(config.decision_log.as_ref());
-    let memory = memory.map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts)).transpose()?;
+    let memory = memory
+        .map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts, &programs))
+        .transpose()?;
     let service = Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder);
     let watching = programs.watch(Arc::clone(&rollouts));
     let matching =
@@ -193,10 +195,12 @@ impl Memory {
         log_config: &DecisionLogConfig,
         config: &Config,
         rollouts: &Arc<Rollouts>,
+        programs: &Arc<Programs>,
     ) -> Result<Self, ServeError> {
         let log = Arc::clone(&recorder.log);
         let horizon = log_config.horizon;
-        let outcomes = Outcomes { log: Arc::clone(&log), horizon, max_batch: config.max_batch };
+        let (max_batch, programs) = (config.max_batch, Arc::clone(programs));
+        let outcomes = Outcomes { log: Arc::clone(&log), horizon, max_batch, programs };
         let (monitors, stop) = (Arc::new(Monitors::new(Arc::clone(&log))), Arc::new(Stop::default()));
         let mut monitoring = config.monitoring.clone();
         let high_stakes = rollouts.info().high_stakes.clone();

@@ -89,6 +89,9 @@ impl Service {
         let routed = settled(router, &mut asked, begun, walk.as_mut(), &request_id, deadline).await?;
         let time_us = start.elapsed().as_secs_f64() * 1e6;
         let (decision_id, info) = (Uuid::now_v7(), router.info());
+        if let Some(walk) = &mut walk {
+            walk.remember(decision_id);
+        }
         if let Some(recorder) = &self.recorder {
             let (rollout, shadow_of, policy) = (serving.rollout, None, walk.as_ref().map(Walk::record));
             let (id, request_id, labels) = (decision_id, &request_id, &labels);
@@ -210,7 +213,7 @@ pub(crate) async fn settled(
             Begun::Waiting(waiting) => router.finish(&asked.ask(key), waiting).await,
         };
         let Some(walk) = walk.as_deref_mut() else { return Ok(routed) };
-        if walk.pay(&routed.decision)? == Paid::Yes {
+        if walk.pay(&routed.decision, asked.ladder.top())? == Paid::Yes {
             return Ok(routed);
         }
         begun = walk.begin(router, asked, key, deadline, true)?;

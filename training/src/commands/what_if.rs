@@ -89,7 +89,10 @@ impl WhatIfArgs {
             let known = WinProbability::new(decision.win_probability).ok();
             if !is_between(&joined, &self.strong, &self.weak) {
                 left_out.other_models += 1;
-            } else if !decision.threshold_source.starts_with("operating_point:") {
+            } else if !decision.threshold_source.starts_with("operating_point:")
+                // While a budget is spent, what is served depends on it as well: propensities do not say how.
+                || decision.policy.as_ref().is_some_and(|policy| policy.spent.is_some())
+            {
                 left_out.own_threshold += 1;
             } else if joined.answered_by() != decision.action {
                 left_out.failed_over += 1;

@@ -8,10 +8,10 @@ use std::time::SystemTime;
 use economics::Prices;
 use router::ArtifactInfo;
 use sha2::{Digest, Sha256};
-use strategy::{Budget, Call, Inventory, Ledger, Problem, Program, Severity};
+use strategy::{Budget, Inventory, Problem, Program, Severity};
 use types::{ModelName, ModelPair};
 
-use super::{Governing, Version, unsigned};
+use super::{Governing, Purse, Version, unsigned};
 use crate::config::ProgramConfig;
 use crate::intents::Intents;
 use crate::record::now_us;
@@ -125,29 +125,24 @@ fn governing(
     let mut version = hex::encode(Sha256::digest(&text));
     version.truncate(VERSION_CHARS);
     let warnings = [told(program.warnings()), told(&found)].concat();
-    let ledger = program.budget().map(|budget| ledger(budget, before));
-    Ok(Governing { program, version, ledger, costs_usd, warnings })
+    let purse = program.budget().map(|budget| purse(budget, before));
+    Ok(Governing { program, version, purse, costs_usd, warnings })
 }
 
-/// The ledger of a budget. One that stays the same is kept; another begins with what was spent under the one before, its
-/// strong calls of the last minute as if they were made now.
-fn ledger(budget: &Budget, before: Option<&Governing>) -> Arc<Mutex<Ledger>> {
+/// The purse of a budget. One whose limits stay the same is kept; another goes on from what was spent before.
+fn purse(budget: &Budget, before: Option<&Governing>) -> Arc<Mutex<Purse>> {
     let limits = |budget: &Budget| (budget.cost_usd_per_day, budget.strong_calls_per_minute);
-    let kept = before.and_then(|before| before.program.budget().zip(before.ledger.as_ref()));
-    if let Some((old, ledger)) = kept
+    let kept = before.and_then(|before| before.program.budget().zip(before.purse.as_ref()));
+    if let Some((old, purse)) = kept
         && limits(old) == limits(budget)
     {
-        return Arc::clone(ledger);
+        return Arc::clone(purse);
     }
     let now_us = unsigned(now_us());
-    let mut ledger = Ledger::new(budget, now_us);
+    let mut purse = Purse::new(budget, now_us);
     if let Some((_, old)) = kept {
         let spent = old.lock().unwrap_or_else(PoisonError::into_inner).standing(now_us);
-        // None of these will be charged: what they cost is known, or was all that ever will be.
-        let _ = ledger.count(now_us, Call { is_strong: false, expected_cost_usd: spent.cost_usd_today });
-        for _ in 0..spent.strong_calls_last_minute {
-            let _ = ledger.count(now_us, Call { is_strong: true, expected_cost_usd: 0.0 });
-        }
+        purse.carry_over(&spent, now_us);
     }
-    Arc::new(Mutex::new(ledger))
+    Arc::new(Mutex::new(purse))
 }

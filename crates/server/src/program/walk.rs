@@ -10,9 +10,10 @@ use api::v1;
 use decision_log::PolicyRecord;
 use router::{Begun, Given, Router};
 use semantic::MatchReason;
-use strategy::{At, Call, Facts, Intent, Leaf, Path, Plan, Spent, StepKind};
+use strategy::{Admitted, At, Call, Facts, Intent, Leaf, Path, Plan, Spent, StepKind};
 use tokio::time::Instant;
 use types::{Decision, ModelName, Query, Reason, Tier};
+use uuid::Uuid;
 
 use super::{Governing, Version, unsigned};
 use crate::convert::{Asked, Source};
@@ -29,6 +30,10 @@ pub(crate) struct Walk {
     told: Told,
     events: Vec<Event>,
     cascade: Option<v1::RouteCascade>,
+    /// What the budget has paid for.
+    admitted: Option<Admitted>,
+    /// The limit that a strong call would have exceeded.
+    limit: Option<Spent>,
 }
 
 /// What is known of the query's intent.
@@ -95,8 +100,16 @@ impl Walk {
     pub(crate) fn new(version: &Version, query: &Query, slices: Vec<String>) -> Option<Self> {
         let governing = Arc::clone(version.governing.as_ref()?);
         let now_us = unsigned(now_us());
-        let mut walk =
-            Self { governing, slices, now_us, told: Told::Unasked, events: Vec::new(), cascade: None };
+        let mut walk = Self {
+            governing,
+            slices,
+            now_us,
+            told: Told::Unasked,
+            events: Vec::new(),
+            cascade: None,
+            admitted: None,
+            limit: None,
+        };
         if walk.path().is_none() {
             walk.told = Told::of(version.intents.as_deref(), query);
         }
@@ -161,33 +174,50 @@ impl Walk {
         }
     }
 
-    /// Asks the budget for a decision, or counts one that it has no say in.
-    pub(crate) fn pay(&mut self, decision: &Decision) -> Result<Paid, RequestError> {
+    /// Asks the budget for a decision, or counts one that it has no say in. `top`: the dearest model it was taken from.
+    pub(crate) fn pay(&mut self, decision: &Decision, top: &ModelName) -> Result<Paid, RequestError> {
         let governing = Arc::clone(&self.governing);
-        let Some(mut ledger) = governing.ledger() else { return Ok(Paid::Yes) };
+        let Some(mut purse) = governing.purse() else { return Ok(Paid::Yes) };
         let asks = self.path().is_some_and(|path| path.asks_budget());
-        let call = Call {
-            is_strong: decision.tier == Tier::Strong,
-            expected_cost_usd: governing.costs_usd.get(&decision.model).copied().unwrap_or(0.0),
+        let call = |is_strong, model: &ModelName| Call {
+            is_strong,
+            expected_cost_usd: governing.costs_usd.get(model).copied().unwrap_or(0.0),
         };
-        let now_us = unsigned(now_us());
+        let (now_us, strong) = (unsigned(now_us()), decision.tier == Tier::Strong);
+        let (own, dearest) = (call(strong, &decision.model), call(true, top));
         if !asks {
-            let spent = ledger.spent(now_us, call);
-            // The expected cost stands: nobody tells this ledger what a call did cost.
-            let _ = ledger.count(now_us, call);
-            drop(ledger);
+            let spent = purse.spent(now_us, own);
+            self.admitted = Some(purse.count(now_us, own));
+            drop(purse);
             if let Some(spent) = spent {
+                self.limit = Some(spent);
                 self.goes_on(Event::Spent(spent));
             }
             return Ok(Paid::Yes);
         }
-        let admitted = ledger.admit(now_us, call).map(|_| ());
-        drop(ledger);
-        let Err(spent) = admitted else { return Ok(Paid::Yes) };
+        self.limit = purse.spent(now_us, dearest).or(self.limit);
+        let spent = match purse.admit(now_us, own) {
+            Ok(admitted) => {
+                self.admitted = Some(admitted);
+                return Ok(Paid::Yes);
+            }
+            Err(spent) => spent,
+        };
+        drop(purse);
+        self.limit = Some(spent);
         if self.goes_on(Event::Spent(spent)) || self.goes_on(Event::Failed(format!("refused: {spent}"))) {
             return Ok(Paid::Elsewhere);
         }
         Err(RequestError::Budget(spent))
+    }
+
+    /// Lets the budget know whose call it paid for, so that it can be told what that did cost.
+    pub(crate) fn remember(&mut self, decision_id: Uuid) {
+        if let Some(admitted) = self.admitted.take()
+            && let Some(mut purse) = self.governing.purse()
+        {
+            purse.remember(decision_id, admitted);
+        }
     }
 
     /// Puts the way into the answer.
@@ -211,17 +241,13 @@ impl Walk {
     /// The way as it is written down.
     pub(crate) fn record(&self) -> PolicyRecord {
         let (path, intent) = (self.path(), self.told.recognised());
-        let spent = self.events.iter().find_map(|event| match event {
-            Event::Spent(spent) => Some(spent.as_str().to_owned()),
-            Event::Failed(_) => None,
-        });
         PolicyRecord {
             version: self.governing.version.clone(),
             strategy: path.as_ref().and_then(Path::strategy).map(str::to_owned),
             intent: intent.map(|about| about.best.clone()),
             intent_probability: intent.map(|about| about.probability),
             fallback: path.as_ref().is_some_and(fell_back),
-            spent,
+            spent: self.limit.map(|spent| spent.as_str().to_owned()),
             cascade: self.cascade.as_ref().map(|cascade| cascade.name.clone()),
         }
     }
