@@ -112,7 +112,7 @@ impl Explained {
 
     fn to_json(&self, router: &Router) -> serde_json::Value {
         let path = self.walk.as_ref().and_then(Walk::path);
-        let steps = path.iter().flat_map(|path| path.steps()).map(|step| {
+        let steps = path.iter().flat_map(strategy::Path::steps).map(|step| {
             serde_json::json!({
                 "kind": step.kind.as_str(), "name": step.name, "reason": step.reason.to_string(), "line": step.line,
             })
@@ -128,7 +128,7 @@ impl Explained {
         serde_json::json!({
             "path": steps.collect::<Vec<_>>(),
             "runs": path.as_ref().map(|path| path.leaf().to_string()),
-            "strategy": path.as_ref().and_then(|path| path.strategy()),
+            "strategy": path.as_ref().and_then(strategy::Path::strategy),
             "intent": intent,
             "threshold_source": self.source.to_wire(),
             "decision": as_json(&self.routed, router.info(), self.time_us),
