@@ -76,11 +76,14 @@ fn tier_wish(wish: i32) -> Result<TierWish, RequestError> {
 }
 
 /// A label as the slice that training data would tag it with.
-fn slice(key: &str, value: &str) -> String {
+pub(crate) fn slice(key: &str, value: &str) -> String {
     if value.is_empty() || value == "true" { key.to_owned() } else { format!("{key}:{value}") }
 }
 
-fn query(input: Option<v1::route_request::Input>, system: Option<String>) -> Result<Query, RequestError> {
+pub(crate) fn query(
+    input: Option<v1::route_request::Input>,
+    system: Option<String>,
+) -> Result<Query, RequestError> {
     use v1::route_request::Input;
     let query = match input {
         None => return Err(RequestError::invalid("input", "expected text or chat, found neither")),

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use api::v1::FILE_DESCRIPTOR_SET;
 use api::v1::admin_service_server::AdminServiceServer;
-use api::v1::monitor_service_server::MonitorServiceServer;
-use api::v1::outcome_service_server::OutcomeServiceServer;
-use api::v1::router_service_server::{RouterService, RouterServiceServer};
+use api::v1::cascade_service_server;
+use api::v1::monitor_service_server::{self, MonitorServiceServer};
+use api::v1::outcome_service_server::{self, OutcomeServiceServer};
+use api::v1::router_service_server::{self, RouterService, RouterServiceServer};
 use decision_log::{DecisionLog, FingerprintKey};
 use router::Router;
 use thiserror::Error;
@@ -17,7 +18,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
+use tonic_health::ServingStatus;
 
+use crate::cascade;
 use crate::config::{Config, DecisionLogConfig};
 use crate::listen::incoming;
 use crate::monitors::{Monitors, MonitorsService, Stop, Watcher};
@@ -41,6 +44,15 @@ pub enum ServeError {
     /// The key of the decision log.
     #[error("key of the decision log: {0}")]
     Key(#[from] decision_log::KeyError),
+    /// The verifier or a cascade of it.
+    #[error("verifier: {0}")]
+    Verifier(#[from] router::CascadesError),
+    /// A name that no token can carry.
+    #[error("cascade {0:?}: expected a name of at most 255 bytes")]
+    CascadeName(String),
+    /// The key of continuation tokens.
+    #[error("key of continuation tokens: {0}")]
+    TokenKey(decision_log::KeyError),
     /// The address of administration.
     #[error("administration on {address}: {source}")]
     Administration {
@@ -67,16 +79,20 @@ pub async fn run(
     let memory = recorder.as_ref().zip(config.decision_log.as_ref());
     let memory = memory.map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts)).transpose()?;
     let service = Service::new(Arc::clone(&rollouts), config, recorder);
+    let cascades = cascade::service(config, service.admission())?;
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {
         routes = routes.accept_compressed(encoding).send_compressed(encoding);
     }
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<RouterServiceServer<Service>>().await;
+    let mut served = vec![router_service_server::SERVICE_NAME];
     if memory.is_some() {
-        health.set_serving::<OutcomeServiceServer<Outcomes>>().await;
-        health.set_serving::<MonitorServiceServer<MonitorsService>>().await;
+        served.extend([outcome_service_server::SERVICE_NAME, monitor_service_server::SERVICE_NAME]);
+    }
+    served.extend(cascades.is_some().then_some(cascade_service_server::SERVICE_NAME));
+    for name in &served {
+        health.set_service_status(name, ServingStatus::Serving).await;
     }
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -92,6 +108,7 @@ pub async fn run(
         .add_service(routes)
         .add_optional_service(memory.as_ref().map(|memory| memory.outcomes.clone()))
         .add_optional_service(memory.as_ref().map(|memory| memory.monitors.clone()))
+        .add_optional_service(cascades)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -102,12 +119,9 @@ pub async fn run(
         ended = &mut serving => ended,
         () = &mut shutdown => {
             tracing::info!("draining");
-            health.set_not_serving::<RouterServiceServer<Service>>().await;
-            if memory.is_some() {
-                health.set_not_serving::<OutcomeServiceServer<Outcomes>>().await;
-                health.set_not_serving::<MonitorServiceServer<MonitorsService>>().await;
+            for name in served.iter().chain(&[""]) {
+                health.set_service_status(name, ServingStatus::NotServing).await;
             }
-            health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
             draining.send_replace(true);
             tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
                 tracing::warn!(timeout_ms = config.drain_timeout.as_millis() as u64, "drain timed out");

@@ -40,6 +40,11 @@ impl Service {
         Self { rollouts, admission, max_batch: config.max_batch, recorder }
     }
 
+    /// The slots of decisions, for whatever else computes on the same cores.
+    pub(crate) fn admission(&self) -> Arc<Admission> {
+        Arc::clone(&self.admission)
+    }
+
     async fn admitted(
         &self,
         request: v1::RouteRequest,
@@ -209,7 +214,7 @@ fn item(result: Result<v1::RouteResponse, RequestError>, request_id: String) -> 
 }
 
 /// When the caller stops waiting: the `grpc-timeout` header, read as the specification has it.
-fn deadline(metadata: &MetadataMap) -> Option<Instant> {
+pub(crate) fn deadline(metadata: &MetadataMap) -> Option<Instant> {
     let text = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u32 = digits.parse().ok()?;
