@@ -235,7 +235,11 @@ impl CascadeService for CascadesService {
         &self,
         request: Request<v1::PlanCascadeRequest>,
     ) -> Result<Response<v1::PlanCascadeResponse>, Status> {
-        Ok(Response::new(self.0.plan(request.into_inner(), now_ms())?))
+        let (arrived_ms, deadline) = (now_ms(), deadline(request.metadata()));
+        let permit = self.0.admission.admit(deadline).await.map_err(RequestError::from)?;
+        let response = self.0.plan(request.into_inner(), arrived_ms)?;
+        drop(permit);
+        Ok(Response::new(response))
     }
 
     async fn assess(

@@ -11,7 +11,7 @@ use artifact::{
     AnswerCalibrator, CascadeRecord, StageRecord, VerifierData, VerifierDraft, VerifierManifest,
     VerifierMetrics,
 };
-use calibration::{Bounds, Calibrator, Map, PlattScaling, VennAbers};
+use calibration::{Bounds, Calibrator, Knot, Map, PlattScaling, VennAbers};
 use classifier::{NgramTable, Standard, UsualLengths, VERIFIER_DENSE_LEN, Verifier, WideWeights};
 use features::FeatureConfig;
 use server::config::Settings;
@@ -48,7 +48,9 @@ fn verifier() -> Verifier {
 
 fn calibrator(slope: f64) -> AnswerCalibrator {
     let map = Map::Platt(PlattScaling::new(slope, 0.0).unwrap());
-    let venn_abers = VennAbers::new(Bounds { lower: 0.25, upper: 0.5 }, vec![]).unwrap();
+    let bounds = |lower, upper| Bounds { lower, upper };
+    let knot = Knot { score: 0.5, at: bounds(0.25, 0.5), above: bounds(0.5, 0.75) };
+    let venn_abers = VennAbers::new(bounds(0.125, 0.25), vec![knot]).unwrap();
     AnswerCalibrator {
         calibrator: Calibrator::new(map, venn_abers),
         log_losses: BTreeMap::new(),
