@@ -8,7 +8,8 @@ use prost::Message;
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
-    let contracts = ["admin", "outcomes", "router", "semantic"].map(|name| format!("rung/v1/{name}.proto"));
+    let contracts = ["admin", "cascade", "outcomes", "router", "semantic"];
+    let contracts = contracts.map(|name| format!("rung/v1/{name}.proto"));
     let descriptors = protox::compile(contracts, [&root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("rung.v1.bin");
     std::fs::write(out, descriptors.encode_to_vec())?;

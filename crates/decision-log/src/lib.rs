@@ -12,7 +12,7 @@ mod store;
 mod watching;
 mod writer;
 
-pub use fingerprint::{FingerprintKey, KeyError};
+pub use fingerprint::{FingerprintKey, KeyError, read_key};
 pub use follow::{Event, Follower};
 pub use join::{Joined, Label, Maturity, MaturityBand, labels};
 pub use reader::{ReadError, Unjoined, read, within};

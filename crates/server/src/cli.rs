@@ -123,7 +123,7 @@ impl ServeArgs {
 
 async fn serve(config: &Config) -> Result<()> {
     let router = Router::load(&config.artifact, &config.router_options())?;
-    let programs = Programs::load(config, router.info())?;
+    let programs = Programs::load(config, router.info(), crate::cascade::load(config)?)?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| config.listen.to_string())?;
     let info = router.info();
     if info.simulated {

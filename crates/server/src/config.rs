@@ -169,6 +169,16 @@ pub struct Settings {
     /// again.
     #[arg(long, env = "RUNG_RELOAD_MS", value_name = "MILLISECONDS")]
     pub reload_ms: Option<u64>,
+    /// Folder of a verifier with tuned cascades; CascadeService is not served where none is given.
+    #[arg(long, env = "RUNG_VERIFIER", value_name = "FOLDER")]
+    pub verifier: Option<PathBuf>,
+    /// Key that signs the continuation tokens of cascades, 64 hex digits, the same for all replicas; without one they
+    /// are good for this process alone.
+    #[arg(long, env = "RUNG_TOKEN_KEY_FILE", value_name = "FILE")]
+    pub token_key_file: Option<PathBuf>,
+    /// Seconds that a continuation token is good for: 600 by default.
+    #[arg(long, env = "RUNG_TOKEN_TTL_S", value_name = "SECONDS")]
+    pub token_ttl_s: Option<u64>,
 }
 
 /// A checked configuration.
@@ -210,6 +220,12 @@ pub struct Config {
     pub sticky_label: Option<String>,
     /// The policy and what it needs.
     pub program: ProgramConfig,
+    /// Folder of a verifier with tuned cascades, where they are served.
+    pub verifier: Option<PathBuf>,
+    /// The key of continuation tokens, where they outlive the process.
+    pub token_key_file: Option<PathBuf>,
+    /// How long a continuation token is good for, a second to a day.
+    pub token_ttl: Duration,
 }
 
 impl Config {
@@ -271,6 +287,9 @@ impl Settings {
             catalogue_embedding: self.catalogue_embedding.or(below.catalogue_embedding),
             prices: self.prices.or(below.prices),
             reload_ms: self.reload_ms.or(below.reload_ms),
+            verifier: self.verifier.or(below.verifier),
+            token_key_file: self.token_key_file.or(below.token_key_file),
+            token_ttl_s: self.token_ttl_s.or(below.token_ttl_s),
         }
     }
 
@@ -311,6 +330,9 @@ impl Settings {
             admin_listen: self.admin_listen,
             sticky_label: self.sticky_label,
             program,
+            verifier: self.verifier,
+            token_key_file: self.token_key_file,
+            token_ttl: token_ttl(self.token_ttl_s.unwrap_or(600))?,
         })
     }
 
@@ -332,6 +354,13 @@ impl Settings {
             ..suited
         })
     }
+}
+
+/// A token that lived longer than a day would outlive what the server remembers of it.
+fn token_ttl(seconds: u64) -> Result<Duration, ConfigError> {
+    let (key, expected, found) = ("token_ttl_s", "1 to 86400", seconds.to_string());
+    let within = (1..=86_400).contains(&seconds);
+    if within { Ok(Duration::from_secs(seconds)) } else { Err(ConfigError::Value { key, expected, found }) }
 }
 
 /// The backend of a name.
@@ -413,6 +442,10 @@ mod tests {
         assert_eq!((config.queue, config.max_batch, config.log_format), (9, 5, LogFormat::Json));
         let bad = Settings { decision_slots: Some(0), ..Settings::default() }.build().unwrap_err();
         assert_eq!(bad.to_string(), "decision_slots: expected at least 1, found 0");
+        for seconds in [0, 86_401] {
+            let bad = Settings { token_ttl_s: Some(seconds), ..Settings::default() }.build().unwrap_err();
+            assert_eq!(bad.to_string(), format!("token_ttl_s: expected 1 to 86400, found {seconds}"));
+        }
         let bad = Settings { backend: Some("gpu".into()), ..Settings::default() }.build().unwrap_err();
         assert!(bad.to_string().starts_with("backend: expected flex, ndarray or wgpu"));
         let below = file("no_deep = true\nencoder_backend = \"wgpu\"\ndeep_queue = 7\n").unwrap();

@@ -40,7 +40,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    fn at(&self) -> At<'_> {
+    pub(crate) fn at(&self) -> At<'_> {
         match self {
             Self::Request(threshold) | Self::Policy(threshold) | Self::Given(threshold) => {
                 At::Threshold(*threshold)

@@ -59,7 +59,7 @@ struct Explained {
 
 impl Explained {
     fn of(text: &str, labels: &[String], router: &Router, config: &Config) -> Result<Self> {
-        let programs = Programs::load(config, router.info())?;
+        let programs = Programs::load(config, router.info(), crate::cascade::load(config)?)?;
         let slices = labels.iter().map(|label| {
             let (key, value) = label.split_once('=').unwrap_or((label, ""));
             slice(key, value)

@@ -16,6 +16,7 @@ use strategy::Program;
 use types::ModelName;
 use uuid::Uuid;
 
+use crate::cascade::Chains;
 use crate::config::{Config, ConfigError, ProgramConfig};
 use crate::intents::Intents;
 use crate::record::now_us;
@@ -41,6 +42,8 @@ pub(crate) struct Programs {
 pub(crate) struct Version {
     pub(crate) governing: Option<Arc<Governing>>,
     pub(crate) intents: Option<Arc<Intents>>,
+    /// What cascades begin with; the same in every version.
+    pub(crate) chains: Option<Arc<Chains>>,
 }
 
 /// A policy with what it needs to govern.
@@ -61,12 +64,16 @@ impl Programs {
     ///
     /// # Errors
     /// With everything that is wrong with them, each with its file, line and key.
-    pub(crate) fn load(config: &Config, info: &ArtifactInfo) -> Result<Self, ConfigError> {
+    pub(crate) fn load(
+        config: &Config,
+        info: &ArtifactInfo,
+        chains: Option<Arc<Chains>>,
+    ) -> Result<Self, ConfigError> {
         let served = config.backends.keys().cloned().collect();
         let files = config.program.clone();
         let stamps = load::Stamps::of(&files, info);
-        let version =
-            load::version(&files, &served, info, &Version::default()).map_err(ConfigError::Refused)?;
+        let before = Version { chains, ..Version::default() };
+        let version = load::version(&files, &served, info, &before).map_err(ConfigError::Refused)?;
         version.tell();
         Ok(Self {
             config: files,
@@ -75,6 +82,11 @@ impl Programs {
             refused: ArcSwap::default(),
             read_from: Mutex::new(stamps),
         })
+    }
+
+    /// The cascades, where there are any.
+    pub(crate) fn chains(&self) -> Option<Arc<Chains>> {
+        self.current.load().chains.clone()
     }
 
     /// What is in force.

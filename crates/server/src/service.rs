@@ -53,6 +53,11 @@ impl Service {
         Matching { programs: Arc::clone(&self.programs), admission: Arc::clone(&self.admission) }
     }
 
+    /// The slots of decisions, for whatever else computes on the same cores.
+    pub(crate) fn admission(&self) -> Arc<Admission> {
+        Arc::clone(&self.admission)
+    }
+
     async fn admitted(
         &self,
         request: v1::RouteRequest,

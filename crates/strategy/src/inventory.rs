@@ -9,6 +9,9 @@ use types::{Ladder, ModelName, ModelPair};
 use crate::program::{Body, Fixed, Point, Run, Strategy};
 use crate::{Fault, Place, Problem, Program};
 
+/// The operating point of what names none.
+const DEFAULT_POINT: &str = "default";
+
 /// What a caller has. What is absent is not known, and nothing is compared with it; whoever knows that there is
 /// none gives an empty collection.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -78,7 +81,12 @@ impl Check<'_> {
             Body::Run(Run::Predictive { ladder, models, at, point }) => {
                 self.predictive(ladder.as_ref(), models, at, point);
             }
-            Body::Run(Run::Cascade { name, place, .. }) => self.cascade(name, place),
+            Body::Run(Run::Cascade { name, predictive_shortcut, place }) => {
+                self.cascade(name, place);
+                if *predictive_shortcut {
+                    self.shortcut(name, place);
+                }
+            }
             Body::Run(Run::Model { fixed, place }) => self.fixed(fixed, place),
             Body::Semantic { routes, .. } => {
                 for (intent, goto) in routes {
@@ -126,6 +134,26 @@ impl Check<'_> {
         match cascades.get(name) {
             None => self.add(place, Fault::unknown_name("tuned cascade", name, cascades.keys())),
             Some(models) => models.iter().for_each(|model| self.callable("cascade", name, model, place)),
+        }
+    }
+
+    /// A shortcut compares the last model with the first, at their default operating point.
+    fn shortcut(&mut self, name: &str, place: &Place) {
+        let Some([first, .., last]) =
+            self.inventory.cascades.as_ref().and_then(|all| all.get(name)).map(Vec::as_slice)
+        else {
+            return;
+        };
+        let (Some(pairs), Ok(pair)) = (&self.inventory.pairs, ModelPair::new(last.clone(), first.clone()))
+        else {
+            return;
+        };
+        match pairs.get(&pair) {
+            None => self.add(place, Fault::unknown_name("calibrated pair", &pair.to_string(), pairs.keys())),
+            Some(points) if !points.contains(DEFAULT_POINT) => {
+                self.add(place, Fault::unknown_name("operating point", DEFAULT_POINT, points));
+            }
+            Some(_) => {}
         }
     }
 

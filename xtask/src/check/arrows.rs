@@ -21,7 +21,19 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("artifact", Some(&["types", "features", "classifier", "encoder", "calibration"])),
     ("decision-log", Some(&["types", "monitoring"])),
     ("outbound", Some(&[])),
-    ("router", Some(&["types", "features", "classifier", "encoder", "calibration", "artifact", "policy"])),
+    (
+        "router",
+        Some(&[
+            "types",
+            "features",
+            "classifier",
+            "encoder",
+            "calibration",
+            "artifact",
+            "policy",
+            "economics",
+        ]),
+    ),
     ("strategy", Some(&["types"])),
     ("api", Some(&[])),
     (

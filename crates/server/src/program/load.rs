@@ -49,7 +49,8 @@ pub(super) fn version(
     let prices = config.prices.as_deref().and_then(|file| prices(file).map_err(&mut refuse).ok());
     let intents = config.catalogue.as_deref().map(|file| Intents::read(file).map_err(&mut refuse).ok());
     let governing = config.policy.as_deref().map(|file| {
-        let inventory = inventory(served, info, prices.as_ref(), intents.as_ref().map(Option::as_ref));
+        let inventory =
+            inventory(served, info, prices.as_ref(), intents.as_ref().map(Option::as_ref), before);
         governing(file, &inventory, prices.as_ref(), before.governing.as_deref())
     });
     let governing = match governing.transpose() {
@@ -60,7 +61,7 @@ pub(super) fn version(
         }
     };
     if problems.is_empty() {
-        Ok(Version { governing, intents: intents.flatten().map(Arc::new) })
+        Ok(Version { governing, intents: intents.flatten().map(Arc::new), chains: before.chains.clone() })
     } else {
         Err(problems)
     }
@@ -80,10 +81,13 @@ fn inventory(
     info: &ArtifactInfo,
     prices: Option<&Prices>,
     intents: Option<Option<&Intents>>,
+    before: &Version,
 ) -> Inventory {
+    let cascades = before.chains.as_ref().map(|chains| chains.models()).unwrap_or_default();
     let priced: BTreeSet<ModelName> =
         prices.into_iter().flat_map(Prices::models).filter_map(|model| ModelName::new(model).ok()).collect();
-    let models = info.models.iter().chain(served).chain(&priced).cloned().collect();
+    let staged = cascades.values().flatten();
+    let models = info.models.iter().chain(served).chain(&priced).chain(staged).cloned().collect();
     let points = |pair: &ModelPair| {
         let of = info.operating_points.iter().filter(|point| point.pair == *pair);
         of.map(|point| point.name.clone()).collect()
@@ -97,7 +101,7 @@ fn inventory(
         models: Some(models),
         pairs: Some(pairs),
         default_pair: Some(info.default_pair.clone()),
-        cascades: Some(BTreeMap::new()),
+        cascades: Some(cascades),
         priced: Some(priced),
         intents,
     }

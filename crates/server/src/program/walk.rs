@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use api::v1;
 use decision_log::PolicyRecord;
-use router::{Begun, Given, Router};
+use router::{Ask, Begun, Given, Router};
 use semantic::MatchReason;
 use strategy::{Admitted, At, Call, Facts, Intent, Leaf, Path, Plan, Spent, StepKind};
 use tokio::time::Instant;
-use types::{Decision, ModelName, Query, Reason, Tier};
+use types::{Decision, Ladder, ModelName, ModelPair, Query, Reason, Tier};
 use uuid::Uuid;
 
 use super::{Governing, Version, unsigned};
+use crate::cascade::{Beginning, Chains};
 use crate::convert::{Asked, Source};
 use crate::intents::{About, Intents};
 use crate::record::now_us;
@@ -25,6 +26,7 @@ use crate::status::RequestError;
 #[derive(Debug)]
 pub(crate) struct Walk {
     governing: Arc<Governing>,
+    chains: Option<Arc<Chains>>,
     slices: Vec<String>,
     now_us: u64,
     told: Told,
@@ -102,6 +104,7 @@ impl Walk {
         let now_us = unsigned(now_us());
         let mut walk = Self {
             governing,
+            chains: version.chains.clone(),
             slices,
             now_us,
             told: Told::Unasked,
@@ -161,9 +164,13 @@ impl Walk {
             let Some(path) = self.path() else {
                 return Err(RequestError::Policy("the intent cannot be told".to_owned()));
             };
-            let (strategy, begun) = (path.strategy(), run(path.leaf(), router, asked, key, deadline));
-            let failure = match begun {
-                Ok(begun) => return Ok(begun),
+            let strategy = path.strategy();
+            let chains = self.chains.as_deref();
+            let failure = match run(path.leaf(), chains, router, asked, key, deadline) {
+                Ok((begun, cascade)) => {
+                    self.cascade = cascade;
+                    return Ok(begun);
+                }
                 Err(failure) => failure,
             };
             let refusal = format!("{} failed: {failure}", strategy.unwrap_or("an override"));
@@ -260,11 +267,12 @@ fn fell_back(path: &Path<'_>) -> bool {
 /// Begins a leaf; what fails is said in words.
 fn run(
     leaf: Leaf<'_>,
+    chains: Option<&Chains>,
     router: &Router,
     asked: &mut Asked,
     key: &str,
     deadline: Option<Instant>,
-) -> Result<Begun, String> {
+) -> Result<(Begun, Option<v1::RouteCascade>), String> {
     let default_pair = &router.info().default_pair;
     match leaf {
         Leaf::Predictive { ladder, at } => {
@@ -273,12 +281,31 @@ fn run(
                 At::Threshold(threshold) => Source::Policy(threshold),
                 At::OperatingPoint(name) => Source::OperatingPoint(name.to_owned()),
             };
-            router.begin(&asked.ask(key), deadline).map_err(|error| error.to_string())
+            let begun = router.begin(&asked.ask(key), deadline).map_err(|error| error.to_string())?;
+            Ok((begun, None))
         }
-        Leaf::Model(model) => Ok(given(model, Reason::ByPolicy, router, asked)),
-        Leaf::Tier(tier) => Ok(given(default_pair.model(tier), Reason::ByPolicy, router, asked)),
-        Leaf::Cascade { name, .. } => Err(format!("no cascade is served, {name} was asked for")),
+        Leaf::Model(model) => Ok((given(model, Reason::ByPolicy, router, asked), None)),
+        Leaf::Tier(tier) => Ok((given(default_pair.model(tier), Reason::ByPolicy, router, asked), None)),
+        Leaf::Cascade { name, predictive_shortcut } => {
+            let chains = chains.ok_or("no verifier is configured")?;
+            let at_last = predictive_shortcut && in_vain(chains, name, router, asked, key)?;
+            let Beginning { model, token, expires_ms } = chains.begin(name, &asked.query, at_last)?;
+            let token_expires_ms = i64::try_from(expires_ms).unwrap_or(i64::MAX);
+            let cascade = v1::RouteCascade { name: name.to_owned(), token, token_expires_ms };
+            Ok((given(model, Reason::Cascade, router, asked), Some(cascade)))
+        }
     }
+}
+
+/// Whether everything before the last stage of a cascade may be skipped: the fast tier sends the query to the last model
+/// rather than to the first, at the default operating point of these two.
+fn in_vain(chains: &Chains, name: &str, router: &Router, asked: &Asked, key: &str) -> Result<bool, String> {
+    let Some((weak, strong)) = chains.ends(name) else { return Ok(false) };
+    let pair = ModelPair::new(strong, weak).map_err(|error| error.to_string())?;
+    let (ladder, source) = (Ladder::from(pair), Source::default());
+    let ask = Ask { slices: &asked.slices, key, ..Ask::new(&asked.query, &ladder, source.at()) };
+    let routed = router.route(&ask).map_err(|error| error.to_string())?;
+    Ok(routed.decision.policy_model == *ladder.top())
 }
 
 /// The decision for a model that is given, with what is known of it.

@@ -6,6 +6,7 @@
     reason = "shared by test binaries that use different parts"
 )]
 
+pub mod cascade;
 pub mod deep;
 
 use std::path::PathBuf;
