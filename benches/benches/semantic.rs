@@ -1,92 +1,95 @@
-//! Routing by intent against catalogues of up to 20,000 exemplars, whole and step by step, and what it takes to build
-//! one. Each bench first asserts that its result is right.
+//! A match against 20,000 exemplars without an encoder, and a decision through a policy beside the same decision without
+//! one. An iteration is one match or one decision, without the wire.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
-use std::fmt::Write;
-use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
+use api::v1;
+use api::v1::route_request::Input;
+use api::v1::router_service_server::RouterService;
+use benches::{prose, router};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use semantic::{Ask, Catalogue, Embed, FitOptions, Matcher, Scorer, Scratch, SearchScratch, StaticEmbedder};
+use semantic::{Ask, Catalogue, FitOptions, Matcher, Scratch};
+use server::config::Settings;
+use tokio::runtime::Runtime;
+use tonic::Request;
 
-const EXEMPLARS: [usize; 3] = [250, 2_500, 20_000];
+const EXEMPLARS: usize = 20_000;
 
-const QUERY: &str = "why is there a second charge on my card?";
-
-fn fixture() -> Catalogue {
-    let text = include_str!("../../crates/semantic/fixtures/intents.toml");
-    Catalogue::from_toml(text, "intents.toml").unwrap()
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The fixture's exemplars over and over, each time with another word behind them, as a catalogue in JSONL.
-fn jsonl(exemplars: usize) -> String {
-    let (small, mut lines) = (fixture(), String::from("{\"settings\": {\"floor_alpha\": 0.1}}\n"));
-    let texts: Vec<(usize, &str)> = small.exemplars().collect();
-    for (i, (route, text)) in texts.iter().cycle().take(exemplars).enumerate() {
+/// The fixture's exemplars over and over, each time with another word behind them, as a hundred routes.
+fn large() -> Arc<Catalogue> {
+    let text = std::fs::read_to_string(root().join("crates/semantic/fixtures/intents.toml")).unwrap();
+    let small = Catalogue::from_toml(&text, "intents.toml").unwrap();
+    let exemplars: Vec<_> = small.exemplars().collect();
+    let mut lines = String::from("{\"settings\": {\"floor_alpha\": 0.1}}\n");
+    let mut push = |line: serde_json::Value| lines.push_str(&format!("{line}\n"));
+    for (i, (route, text)) in exemplars.iter().cycle().take(EXEMPLARS).enumerate() {
+        let name = format!("{}-{}", small.routes()[*route].name, i / exemplars.len() % 10);
         let other = &small.off_topic()[i * 7 % small.off_topic().len()];
-        let utterance = format!("{text} {}", other.rsplit(' ').next().unwrap_or_default());
-        let line = serde_json::json!({ "route": small.routes()[*route].name, "utterance": utterance });
-        writeln!(lines, "{line}").unwrap();
+        let last = other.rsplit(' ').next().unwrap_or_default();
+        push(serde_json::json!({ "route": name, "utterance": format!("{text} {last}") }));
     }
-    for query in small.off_topic() {
-        writeln!(lines, "{}", serde_json::json!({ "off_topic": query })).unwrap();
+    for text in small.off_topic() {
+        push(serde_json::json!({ "off_topic": text }));
     }
-    lines
-}
-
-fn catalogue(exemplars: usize) -> Arc<Catalogue> {
-    Arc::new(Catalogue::from_jsonl(&jsonl(exemplars), "large.jsonl").unwrap())
-}
-
-fn scorer(catalogue: Arc<Catalogue>) -> Scorer {
-    let embedder = Arc::new(StaticEmbedder::fit(&catalogue));
-    Scorer::new(catalogue, embedder).unwrap()
+    let catalogue = Catalogue::from_jsonl(&lines, "large.jsonl").unwrap();
+    assert_eq!(catalogue.exemplar_count(), EXEMPLARS);
+    Arc::new(catalogue)
 }
 
 fn matching(c: &mut Criterion) {
+    let matcher = Matcher::without_encoder(large(), &FitOptions::default()).unwrap();
+    let mut scratch = Scratch::default();
     let mut group = c.benchmark_group("semantic");
-    for exemplars in EXEMPLARS {
-        let matcher = Matcher::without_encoder(catalogue(exemplars), &FitOptions::default()).unwrap();
-        let mut scratch = Scratch::default();
-        let found = matcher.match_query(Ask::Text(QUERY), &mut scratch).unwrap();
-        assert_eq!(found.best.map(|best| best.route.name.as_str()), Some("billing"));
-        group.bench_function(BenchmarkId::new("match", exemplars), |b| {
-            b.iter(|| matcher.match_query(black_box(Ask::Text(QUERY)), &mut scratch).is_ok());
+    for (name, query) in
+        [("short", "why was I charged twice for my plan".to_owned()), ("100 tokens", prose(100))]
+    {
+        group.bench_function(BenchmarkId::new("match_20000", name), |b| {
+            b.iter(|| matcher.match_query(Ask::Text(&query), &mut scratch).unwrap().score);
         });
     }
-    let embedder = StaticEmbedder::fit(&fixture());
-    let mut vector = Vec::new();
-    embedder.embed(QUERY, &mut vector);
-    assert!((vector.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-5);
-    group.bench_function("embed", |b| b.iter(|| embedder.embed(black_box(QUERY), &mut vector)));
-    let scorer = scorer(catalogue(20_000));
-    let index = scorer.index().unwrap();
-    let vector = scorer.vector(Ask::Text(QUERY)).unwrap();
-    let mut scratch = SearchScratch::default();
-    let nearest = index.nearest(&vector, 10, &mut scratch).unwrap();
-    assert!(nearest.len() == 10 && nearest.windows(2).all(|pair| pair[0].similarity >= pair[1].similarity));
-    group.bench_function("ten nearest of 20000", |b| {
-        b.iter(|| index.nearest(black_box(&vector), 10, &mut scratch));
-    });
     group.finish();
 }
 
-fn building(c: &mut Criterion) {
-    let text = jsonl(20_000);
-    let parsed = Arc::new(Catalogue::from_jsonl(&text, "large.jsonl").unwrap());
-    assert_eq!(parsed.exemplar_count(), 20_000);
-    let mut group = c.benchmark_group("semantic, build");
-    group.sample_size(10).measurement_time(Duration::from_secs(5));
-    group
-        .bench_function("parse 20000", |b| b.iter(|| Catalogue::from_jsonl(black_box(&text), "large.jsonl")));
-    assert_eq!(scorer(parsed.clone()).index().map(semantic::Index::len), Some(20_000));
-    group.bench_function("embed and index 20000", |b| b.iter(|| scorer(parsed.clone())));
-    group.bench_function("with odds and thresholds 20000", |b| {
-        b.iter(|| Matcher::without_encoder(parsed.clone(), &FitOptions::default()));
+fn service(policy: bool) -> impl RouterService + Clone {
+    let mut settings = Settings { no_deep: Some(true), ..Settings::default() };
+    settings.decision_log.url = Some("none".to_owned());
+    if policy {
+        settings.policy = Some(root().join("benches/policy.toml"));
+        settings.catalogue = Some(root().join("crates/semantic/fixtures/intents.toml"));
+        settings.prices = Some(root().join("examples/prices.toml"));
+    }
+    server::in_process(router().unwrap(), &settings.build().unwrap()).unwrap()
+}
+
+/// Without a policy; by a rule on a label; by the query's intent. All three compare the same odds.
+fn policies(c: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let (plain, governed) = (service(false), service(true));
+    let request = |label: &str| v1::RouteRequest {
+        input: Some(Input::Text(prose(100))),
+        labels: [("bench".to_owned(), label.to_owned())].into(),
+        tier: v1::TierWish::FastOnly.into(),
+        ..Default::default()
+    };
+    let mut group = c.benchmark_group("policy");
+    group.bench_function("plain", |b| {
+        b.iter(|| runtime.block_on(plain.route(Request::new(request("plain")))).unwrap());
     });
+    for (name, steps) in [("rule", 1), ("intent", 2)] {
+        let answer = runtime.block_on(governed.route(Request::new(request(name)))).unwrap().into_inner();
+        assert_eq!((answer.path.len(), answer.evidence.len()), (steps, 1));
+        group.bench_function(name, |b| {
+            b.iter(|| runtime.block_on(governed.route(Request::new(request(name)))).unwrap());
+        });
+    }
     group.finish();
 }
 
-criterion_group!(benches, matching, building);
+criterion_group!(benches, matching, policies);
 criterion_main!(benches);

@@ -15,6 +15,11 @@ pub fn artifact() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/default")
 }
 
+/// The verifier that users get.
+pub fn verifier() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/verifier")
+}
+
 /// The folder of build products: a bench lies in `<target>/release/deps`.
 pub fn target() -> PathBuf {
     let here = std::env::current_exe().unwrap_or_default();

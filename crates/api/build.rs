@@ -8,8 +8,9 @@ use prost::Message;
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
-    let descriptors =
-        protox::compile(["rung/v1/admin.proto", "rung/v1/outcomes.proto", "rung/v1/router.proto"], [&root])?;
+    let contracts = ["admin", "cascade", "outcomes", "router", "semantic"];
+    let contracts = contracts.map(|name| format!("rung/v1/{name}.proto"));
+    let descriptors = protox::compile(contracts, [&root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("rung.v1.bin");
     std::fs::write(out, descriptors.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(descriptors)?;

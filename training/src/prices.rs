@@ -1,11 +1,9 @@
-//! `prices.toml`: what the user pays, with the date it was true. Nothing is priced in code.
+//! The file of the user's prices, from the disk and by model name; what is in it and what follows is for `economics`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use economics::{CacheUse, Call, EconomicsError, Price, Upkeep};
+use economics::Upkeep;
 use jiff::civil::Date;
-use serde::Deserialize;
 use thiserror::Error;
 use types::{ModelName, ModelPair};
 
@@ -20,100 +18,14 @@ pub enum PricesError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The file is not what it should be; the text names key and line.
-    #[error("{}: {reason}", file.display())]
-    Malformed {
-        /// The file.
-        file: PathBuf,
-        /// Key, line and expectation.
-        reason: String,
-    },
-    /// A model without a price.
-    #[error("{}: no price for {model}: add [models.{model:?}]; there are {}", file.display(), known.join(", "))]
-    UnknownModel {
-        /// The file.
-        file: PathBuf,
-        /// The model asked for.
-        model: String,
-        /// The models there are.
-        known: Vec<String>,
-    },
-    /// A number that is impossible.
-    #[error("{}: model {model}: {source}", file.display())]
-    Impossible {
-        /// The file.
-        file: PathBuf,
-        /// The model.
-        model: String,
-        /// Field and expectation.
-        source: EconomicsError,
-    },
+    /// The file does not say what it should.
+    #[error(transparent)]
+    Refused(#[from] economics::PricesError),
 }
 
 /// The user's prices.
 #[derive(Debug, Clone)]
-pub struct Prices {
-    file: PathBuf,
-    record: PricesRecord,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PricesRecord {
-    valid_on: Date,
-    call: CallRecord,
-    models: BTreeMap<String, ModelRecord>,
-    #[serde(default)]
-    upkeep: Option<UpkeepRecord>,
-}
-
-/// What routing itself costs.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UpkeepRecord {
-    monthly_usd: f64,
-    setup_usd: f64,
-    router_usd_per_request: f64,
-}
-
-/// A typical call, in tokens of one reference tokenizer.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CallRecord {
-    input_tokens: f64,
-    output_tokens: f64,
-    #[serde(default)]
-    cached_prefix_share: f64,
-    #[serde(default)]
-    cache_reads_per_write: f64,
-    #[serde(default)]
-    batch_share: f64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ModelRecord {
-    input_usd_per_million_tokens: f64,
-    output_usd_per_million_tokens: f64,
-    #[serde(default = "one")]
-    cache_read_multiplier: f64,
-    #[serde(default = "one")]
-    cache_write_multiplier: f64,
-    #[serde(default = "one")]
-    batch_multiplier: f64,
-    #[serde(default = "one")]
-    tokenizer_inflation: f64,
-    #[serde(default = "one")]
-    verbosity: f64,
-    #[serde(default)]
-    reasoning_per_output_token: f64,
-    /// Seconds a call takes, for the latency of strategies.
-    latency_s: Option<f64>,
-}
-
-fn one() -> f64 {
-    1.0
-}
+pub struct Prices(economics::Prices);
 
 /// Effective price of one call of both models of a pair.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -130,31 +42,25 @@ impl Prices {
     /// # Errors
     /// When it cannot be read, or a key is missing, unknown or of the wrong type.
     pub fn read(file: &Path) -> Result<Self, PricesError> {
-        let file = file.to_owned();
-        let text = std::fs::read_to_string(&file)
-            .map_err(|source| PricesError::Io { file: file.clone(), source })?;
-        let record = toml::from_str(&text)
-            .map_err(|e| PricesError::Malformed { file: file.clone(), reason: e.to_string() })?;
-        Ok(Self { file, record })
+        let io = |source| PricesError::Io { file: file.to_owned(), source };
+        let text = std::fs::read_to_string(file).map_err(io)?;
+        Ok(Self(economics::Prices::parse(&file.display().to_string(), &text)?))
     }
 
     /// The day on which the prices were true.
     pub fn valid_on(&self) -> Date {
-        self.record.valid_on
+        self.0.valid_on()
     }
 
-    /// Effective price of a typical call of one model, in US dollars, with `traffic_share` of the traffic
-    /// (a model that gets half of it finds less of the prefix cache warm).
+    /// Effective price of a typical call of one model, see [`economics::Prices::call_usd`].
     ///
     /// # Errors
     /// When the model has no price or a number is impossible.
     pub fn call_usd(&self, model: &ModelName, traffic_share: f64) -> Result<f64, PricesError> {
-        let CallRecord { input_tokens, output_tokens, .. } = self.record.call;
-        self.usd(model, traffic_share, input_tokens, output_tokens, self.model(model)?.verbosity)
+        Ok(self.0.call_usd(model.as_str(), traffic_share)?)
     }
 
-    /// Effective price of one call whose answer is there: what it wrote is known, so the model's verbosity is not
-    /// counted again. Tokens are those of the reference tokenizer.
+    /// Effective price of one call whose answer is there, see [`economics::Prices::answer_usd`].
     ///
     /// # Errors
     /// As [`Self::call_usd`].
@@ -164,53 +70,7 @@ impl Prices {
         input_tokens: f64,
         output_tokens: f64,
     ) -> Result<f64, PricesError> {
-        self.usd(model, 1.0, input_tokens, output_tokens, 1.0)
-    }
-
-    fn usd(
-        &self,
-        model: &ModelName,
-        traffic_share: f64,
-        input_tokens: f64,
-        output_tokens: f64,
-        verbosity: f64,
-    ) -> Result<f64, PricesError> {
-        let ModelRecord {
-            input_usd_per_million_tokens,
-            output_usd_per_million_tokens,
-            cache_read_multiplier,
-            cache_write_multiplier,
-            batch_multiplier,
-            tokenizer_inflation,
-            reasoning_per_output_token,
-            ..
-        } = *self.model(model)?;
-        let price = Price {
-            input_usd_per_million_tokens,
-            output_usd_per_million_tokens,
-            cache_read_multiplier,
-            cache_write_multiplier,
-            batch_multiplier,
-        };
-        let of = &self.record.call;
-        let whole =
-            CacheUse { prefix_share: of.cached_prefix_share, reads_per_write: of.cache_reads_per_write };
-        let cost = whole.split(traffic_share).and_then(|cache| {
-            let call = Call {
-                tokenizer_inflation,
-                verbosity,
-                reasoning_per_output_token,
-                cache,
-                batch_share: of.batch_share,
-                ..Call::plain(input_tokens, output_tokens)
-            };
-            call.cost_usd(&price)
-        });
-        cost.map_err(|source| PricesError::Impossible {
-            file: self.file.clone(),
-            model: model.as_str().to_owned(),
-            source,
-        })
+        Ok(self.0.answer_usd(model.as_str(), input_tokens, output_tokens)?)
     }
 
     /// Both models of a pair, each with an undivided cache.
@@ -226,8 +86,7 @@ impl Prices {
 
     /// What routing itself costs, fixed and for each request, where the file says so.
     pub fn upkeep(&self) -> Option<(Upkeep, f64)> {
-        let UpkeepRecord { monthly_usd, setup_usd, router_usd_per_request } = self.record.upkeep?;
-        Some((Upkeep { monthly_usd, setup_usd }, router_usd_per_request))
+        self.0.upkeep()
     }
 
     /// Seconds a call of the model takes, as the file has it; none where it does not say.
@@ -235,58 +94,6 @@ impl Prices {
     /// # Errors
     /// When the model is not in the file.
     pub fn latency_s(&self, model: &ModelName) -> Result<Option<f64>, PricesError> {
-        Ok(self.model(model)?.latency_s)
-    }
-
-    fn model(&self, model: &ModelName) -> Result<&ModelRecord, PricesError> {
-        let models = &self.record.models;
-        models.get(model.as_str()).ok_or_else(|| PricesError::UnknownModel {
-            file: self.file.clone(),
-            model: model.as_str().to_owned(),
-            known: models.keys().cloned().collect(),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn prices(text: &str) -> Result<Prices, PricesError> {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("prices.toml");
-        std::fs::write(&file, text).unwrap();
-        Prices::read(&file)
-    }
-
-    const TEXT: &str = "
-valid_on = \"2026-11-01\"
-[call]
-input_tokens = 2000
-output_tokens = 400
-[models.big]
-input_usd_per_million_tokens = 1
-output_usd_per_million_tokens = 5
-[models.small]
-input_usd_per_million_tokens = 0.1
-output_usd_per_million_tokens = 0.4
-";
-
-    #[test]
-    fn prices_are_read_and_mistakes_named() {
-        let read = prices(TEXT).unwrap();
-        let pair = ModelPair::new(ModelName::new("big").unwrap(), ModelName::new("small").unwrap()).unwrap();
-        let cost = read.pair(&pair).unwrap();
-        assert!((cost.strong_usd - 0.004).abs() < 1e-12 && (cost.weak_usd - 0.00036).abs() < 1e-12);
-        assert_eq!(read.valid_on().to_string(), "2026-11-01");
-        let error = read.call_usd(&ModelName::new("huge").unwrap(), 1.0).unwrap_err().to_string();
-        assert!(error.contains("prices.toml: no price for huge") && error.contains("big, small"), "{error}");
-        let error = prices(&TEXT.replace("[call]", "[call]\nfee = 3")).unwrap_err().to_string();
-        assert!(error.contains("fee") && error.contains("line"), "{error}");
-        let error = prices(&TEXT.replace("valid_on = \"2026-11-01\"", "")).unwrap_err().to_string();
-        assert!(error.contains("valid_on"), "{error}");
-        let negative = prices(&TEXT.replace("= 0.4", "= -0.4")).unwrap();
-        let error = negative.pair(&pair).unwrap_err().to_string();
-        assert!(error.contains("model small: output_usd_per_million_tokens is -0.4"), "{error}");
+        Ok(self.0.latency_s(model.as_str())?)
     }
 }

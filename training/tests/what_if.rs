@@ -74,7 +74,7 @@ fn thresholds_are_judged_where_the_log_explored() {
     assert!(judged, "{said}");
     assert!(
         said.contains(
-            "4000 decisions with an outcome; left out: 1 without, 1 at thresholds of their callers, 1 of other ladders, \
+            "4000 decisions with an outcome; left out: 1 without, 1 at thresholds of their callers or a policy, 1 of other ladders, \
              1 that another model answered"
         ),
         "{said}"

@@ -29,6 +29,16 @@ pub enum KeyError {
     Malformed(PathBuf),
 }
 
+/// Reads a key of 32 bytes from a file of 64 hex digits.
+///
+/// # Errors
+/// When the file cannot be read or holds something else.
+pub fn read_key(file: &Path) -> Result<[u8; KEY_BYTES], KeyError> {
+    let text = fs::read_to_string(file).map_err(|source| KeyError::Io { file: file.to_owned(), source })?;
+    let key = hex::decode(text.trim()).ok().and_then(|key| key.try_into().ok());
+    key.ok_or_else(|| KeyError::Malformed(file.to_owned()))
+}
+
 /// A secret of 32 bytes; replicas that write to one store share it.
 #[derive(Clone)]
 pub struct FingerprintKey(Hmac<Sha256>);
@@ -45,11 +55,8 @@ impl FingerprintKey {
     /// # Errors
     /// When the file cannot be read or holds something else.
     pub fn read(file: &Path) -> Result<Self, KeyError> {
-        let text =
-            fs::read_to_string(file).map_err(|source| KeyError::Io { file: file.to_owned(), source })?;
-        let malformed = || KeyError::Malformed(file.to_owned());
-        let key = hex::decode(text.trim()).ok().filter(|key| key.len() == KEY_BYTES).ok_or_else(malformed)?;
-        Hmac::new_from_slice(&key).map(Self).map_err(|_| malformed())
+        let key = read_key(file)?;
+        Hmac::new_from_slice(&key).map(Self).map_err(|_| KeyError::Malformed(file.to_owned()))
     }
 
     /// The key of a file, which is made, for its owner's eyes only, where there is none.

@@ -12,13 +12,13 @@ mod store;
 mod watching;
 mod writer;
 
-pub use fingerprint::{FingerprintKey, KeyError};
+pub use fingerprint::{FingerprintKey, KeyError, read_key};
 pub use follow::{Event, Follower};
 pub use join::{Joined, Label, Maturity, MaturityBand, labels};
 pub use reader::{ReadError, Unjoined, read, within};
 pub use record::{
-    DecisionRecord, Evidence, FeatureSummary, Outcome, OutcomeError, OutcomeRecord, RECORD_VERSION, Rollout,
-    clean, time_of,
+    DecisionRecord, Evidence, FeatureSummary, Outcome, OutcomeError, OutcomeRecord, POLICY_RECORD_VERSION,
+    PolicyRecord, RECORD_VERSION, Rollout, clean, time_of,
 };
 pub use spool::SpoolError;
 pub use store::{

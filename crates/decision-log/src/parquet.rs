@@ -76,6 +76,8 @@ struct DecisionRow<'a> {
     high_stakes: bool,
     decision_time_us: f64,
     prompt: Option<&'a str>,
+    strategy: Option<&'a str>,
+    intent: Option<&'a str>,
     record: String,
 }
 
@@ -146,6 +148,8 @@ impl Table for DecisionRecord {
             high_stakes: d.high_stakes,
             decision_time_us: d.decision_time_us,
             prompt: d.prompt.as_deref(),
+            strategy: d.policy.as_ref().and_then(|policy| policy.strategy.as_deref()),
+            intent: d.policy.as_ref().and_then(|policy| policy.intent.as_deref()),
             record,
         });
         let mut group = to.next_row_group()?;

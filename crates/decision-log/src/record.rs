@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-/// The newest layout of the records.
+/// The layout of the records.
 pub const RECORD_VERSION: u16 = 1;
+
+/// The layout of a decision that carries [`DecisionRecord::policy`], which older builds do not read.
+pub const POLICY_RECORD_VERSION: u16 = 2;
 
 /// Longest source of an outcome, name of a judge and of a model, bytes.
 const LONGEST_NAME: usize = 200;
@@ -49,7 +52,7 @@ impl Rollout {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionRecord {
-    /// See [`RECORD_VERSION`].
+    /// [`RECORD_VERSION`], or [`POLICY_RECORD_VERSION`].
     pub version: u16,
     /// UUIDv7; of a shadow decision its own.
     pub decision_id: Uuid,
@@ -69,7 +72,8 @@ pub struct DecisionRecord {
     pub artifact_version: String,
     /// Hash prefix of the calibrator.
     pub calibrator_version: String,
-    /// The policy: `request`, or `operating_point:NAME`.
+    /// Where the threshold comes from: `request`, `operating_point:NAME`, `policy` (a number of the policy's own), or `none`
+    /// where a policy names the model.
     pub threshold_source: String,
     /// Keyed hash of the query, hex: equal for equal queries, says nothing without the key.
     pub fingerprint: String,
@@ -87,13 +91,15 @@ pub struct DecisionRecord {
     pub tier: String,
     /// Why, as in the answer; `explored` where it is not the policy's.
     pub reason: String,
-    /// What decided, in [0, 1].
+    /// What decided, in [0, 1]; nothing where there is no evidence (then 0), and only what is known where a policy names
+    /// the model.
     pub win_probability: f64,
     /// Venn-Abers interval around it.
     pub interval_lower: f64,
     /// Its upper end.
     pub interval_upper: f64,
-    /// What it was compared with: in [0, 1], or the next number above 1, which is never reached.
+    /// What it was compared with: in [0, 1], or the next number above 1, which is never reached. Where a policy names the
+    /// model, the number that gives this decision whatever the probability: 0 for strong, the latter for weak.
     pub threshold: f64,
     /// Every rung below the top, cheapest first.
     pub evidence: Vec<Evidence>,
@@ -111,6 +117,30 @@ pub struct DecisionRecord {
     pub decision_time_us: f64,
     /// The query, where the operator keeps it.
     pub prompt: Option<String>,
+    /// The way through the policy, where one decided; records of version 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyRecord>,
+}
+
+/// The way of a query through a policy.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRecord {
+    /// Hash prefix of the policy's text.
+    pub version: String,
+    /// The strategy that decided; none where an override did.
+    pub strategy: Option<String>,
+    /// The intent, where it was asked for and recognised.
+    pub intent: Option<String>,
+    /// How probable that intent is, in [0, 1].
+    pub intent_probability: Option<f64>,
+    /// A strategy failed and another took its place.
+    pub fallback: bool,
+    /// The limit, as the policy spells it, that a strong call would have exceeded: the query was diverted, went weak
+    /// anyway, or an override went past the limit.
+    pub spent: Option<String>,
+    /// The cascade that was begun.
+    pub cascade: Option<String>,
 }
 
 /// What a query looked like, without a word of it.
@@ -359,6 +389,27 @@ mod tests {
         assert_eq!(nameless.checked().unwrap_err().field, "source");
         let nul = OutcomeRecord { source: "a\0b".into(), ..report(graded(1.0)) }.checked().unwrap();
         assert_eq!(nul.source, "a\u{fffd}b");
+    }
+
+    #[test]
+    fn a_decision_without_a_policy_is_written_as_it_always_was() {
+        let text = r#"{"version":1,"decision_id":"00000000-0000-0000-0000-000000000000","shadow_of":null,"time_us":1,
+            "replica":"a","request_id":"","rollout":"incumbent","artifact":"a","artifact_version":"1",
+            "calibrator_version":"1","threshold_source":"request","fingerprint":"00","features":{"tokens":1,"bytes":1,
+            "turns":1,"script":"latin","truncated":false},"action_set":["small","large"],"action":"small",
+            "policy_action":"small","propensity":1.0,"tier":"weak","reason":"below_threshold","win_probability":0.1,
+            "interval_lower":0.0,"interval_upper":0.2,"threshold":0.5,"evidence":[],"scored_by":"fast",
+            "scored_by_reason":"no_deep_tier","labels":{},"slices":[],"high_stakes":false,"decision_time_us":1.0,
+            "prompt":null}"#;
+        let old: DecisionRecord = serde_json::from_str(text).unwrap();
+        assert_eq!(old.policy, None);
+        let written = serde_json::to_value(&old).unwrap();
+        assert_eq!(written, serde_json::from_str::<serde_json::Value>(text).unwrap());
+        let policy =
+            PolicyRecord { strategy: Some("safe".into()), fallback: true, ..PolicyRecord::default() };
+        let new = DecisionRecord { version: POLICY_RECORD_VERSION, policy: Some(policy), ..old };
+        let text = serde_json::to_string(&new).unwrap();
+        assert_eq!(serde_json::from_str::<DecisionRecord>(&text).unwrap(), new);
     }
 
     #[test]

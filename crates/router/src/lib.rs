@@ -2,19 +2,28 @@
 //! and who may run it when. Wires, clocks of requests and logs belong to `server`.
 
 mod admission;
+mod cascade;
 mod counters;
 mod deep;
+mod given;
 mod info;
 mod route;
 mod tiers;
 
 pub use admission::{Admission, AdmissionError, Permit};
 pub use artifact::EncoderPrecision;
+pub use cascade::{
+    AnswerAt, Assessed, Cascade, CascadeError, CascadeStage, Cascades, CascadesError, Plan, PlannedStage,
+    Predicted,
+};
 pub use classifier::{Adapter, Backend};
 pub use counters::TierCounts;
 pub use deep::DeepOptions;
 pub use features::Script;
+pub use features::answer::{FinishReason, Signals};
+pub use given::Given;
 pub use info::{ArtifactInfo, PointInfo};
 pub use policy::Exploration;
+pub use policy::cascade::{Skip, Step, Verdict};
 pub use route::{Ask, At, RouteError, Routed, Router, RouterError, RouterOptions};
 pub use tiers::{Begun, Waiting};

@@ -142,6 +142,13 @@ impl RouteError {
     }
 }
 
+/// The same of what was read last.
+fn surface(scratch: &Scratch) -> (u32, bool, Script) {
+    let features = scratch.features();
+    let tokens = u32::try_from(features.tokens.len()).unwrap_or(u32::MAX);
+    (tokens, features.truncated, features.script())
+}
+
 fn list<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -216,13 +223,13 @@ impl Routed {
 /// What the fast tier found, before a rung is picked.
 #[derive(Debug)]
 pub(crate) struct Fast {
-    cheapest: RungEvidence,
+    pub(crate) cheapest: RungEvidence,
     dearer: Vec<RungEvidence>,
     pub(crate) threshold: Threshold,
     pub(crate) stakes: Stakes,
-    tokens_used: u32,
-    truncated: bool,
-    script: Script,
+    pub(crate) tokens_used: u32,
+    pub(crate) truncated: bool,
+    pub(crate) script: Script,
 }
 
 impl Fast {
@@ -288,9 +295,14 @@ impl Router {
     /// # Errors
     /// When a rung is unknown, a pair with the top has no calibrator, or the operating point is unknown.
     pub fn route(&self, ask: &Ask<'_>) -> Result<Routed, RouteError> {
-        let alone = if self.workers.is_some() { TierReason::NotWanted } else { TierReason::NoDeepTier };
+        let alone = self.fast_alone();
         let fast = self.with_scratch(|scratch| self.fast(scratch, ask))?;
         Ok(self.conclude(fast, ask, alone, false))
+    }
+
+    /// Why the fast tier scores where nobody asked the deep one.
+    pub(crate) fn fast_alone(&self) -> TierReason {
+        if self.workers.is_some() { TierReason::NotWanted } else { TierReason::NoDeepTier }
     }
 
     pub(crate) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
@@ -327,10 +339,16 @@ impl Router {
         let (threshold, certified_slices) = self.threshold(ask)?;
         let uncertified = |slice| self.info.high_stakes.contains(slice) && !certified_slices.contains(slice);
         let stakes = if ask.slices.iter().any(uncertified) { Stakes::High } else { Stakes::Ordinary };
-        let features = scratch.features();
-        let tokens_used = u32::try_from(features.tokens.len()).unwrap_or(u32::MAX);
-        let (truncated, script) = (features.truncated, features.script());
+        let (tokens_used, truncated, script) = surface(scratch);
         Ok(Fast { cheapest, dearer, threshold, stakes, tokens_used, truncated, script })
+    }
+
+    /// Tokens that are read of a query, whether it has more, and its script.
+    pub(crate) fn read(&self, query: &Query) -> (u32, bool, Script) {
+        self.with_scratch(|scratch| {
+            self.artifact.classifier().read(query, scratch);
+            surface(scratch)
+        })
     }
 
     /// Picks a rung and counts why which tier scored.

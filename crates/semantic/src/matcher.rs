@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::fit::{FitOptions, Fitted, cross_fitted, leave_one_out, off_topic};
-use crate::{Ask, Catalogue, Embed, Route, Scored, Scorer, Scratch, SemanticError, StaticEmbedder};
+use crate::{Ask, Catalogue, Embed, Ranking, Route, Scored, Scorer, Scratch, SemanticError, StaticEmbedder};
 
 /// Why a query takes a route or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,7 +129,25 @@ impl Matcher {
     /// # Errors
     /// When the query does not bring what the catalogue's mode compares, or its vector does not fit.
     pub fn match_query(&self, ask: Ask<'_>, scratch: &mut Scratch) -> Result<Match<'_>, SemanticError> {
-        let ranking = self.scorer.rank(ask, scratch)?;
+        Ok(self.judge(self.scorer.rank(ask, scratch)?))
+    }
+
+    /// As [`Self::match_query`], with the best routes beside it, at most `most`, best first.
+    ///
+    /// # Errors
+    /// As [`Self::match_query`].
+    pub fn match_best(
+        &self,
+        ask: Ask<'_>,
+        most: usize,
+        scratch: &mut Scratch,
+    ) -> Result<(Match<'_>, Vec<Candidate<'_>>), SemanticError> {
+        let (ranking, best) = self.scorer.rank_best(ask, most, scratch)?;
+        let candidates = best.into_iter().filter_map(|scored| self.candidate(scored));
+        Ok((self.judge(ranking), candidates.collect()))
+    }
+
+    fn judge(&self, ranking: Ranking) -> Match<'_> {
         let p_value = self.fitted.floor.as_ref().map(|floor| floor.p_value(ranking.nearest));
         let reason = match (ranking.best, &self.fitted.floor) {
             (None, _) => MatchReason::NoRoute,
@@ -139,7 +157,7 @@ impl Matcher {
         };
         let best = ranking.best.and_then(|best| self.candidate(best));
         let score = best.map_or(0.0, |best| best.score);
-        Ok(Match {
+        Match {
             route: best.filter(|_| reason == MatchReason::Matched).map(|best| best.route),
             best,
             runner_up: ranking.runner_up.and_then(|second| self.candidate(second)),
@@ -147,7 +165,7 @@ impl Matcher {
             probability: best.map_or(0.0, |best| self.fitted.odds.probability(best.score)),
             p_value,
             reason,
-        })
+        }
     }
 
     /// The least score of a route; infinite where the fit does not know it.

@@ -169,6 +169,29 @@ impl Scorer {
         excluded: Option<usize>,
         scratch: &mut Scratch,
     ) -> Result<Ranking, SemanticError> {
+        Ok(self.scores(ask, excluded, scratch)?.ranking())
+    }
+
+    /// As [`Self::rank`], with the best routes beside it, at most `most`, best first.
+    ///
+    /// # Errors
+    /// As [`Self::rank`].
+    pub fn rank_best(
+        &self,
+        ask: Ask<'_>,
+        most: usize,
+        scratch: &mut Scratch,
+    ) -> Result<(Ranking, Vec<Scored>), SemanticError> {
+        let scores = self.scores(ask, None, scratch)?;
+        Ok((scores.ranking(), scores.best(most)))
+    }
+
+    fn scores(
+        &self,
+        ask: Ask<'_>,
+        excluded: Option<usize>,
+        scratch: &mut Scratch,
+    ) -> Result<RouteScores, SemanticError> {
         let Settled { mode, aggregation, depth } = self.settled();
         if let Some(vectors) = &self.vectors {
             self.read_vector(ask, &mut scratch.vector)?;
@@ -181,7 +204,7 @@ impl Scorer {
             scratch.sparse.of_scores(&scratch.shares, &self.groups, depth, excluded);
         }
         let routes = self.catalogue.routes().len();
-        Ok(RouteScores::new(routes, mode, aggregation, &scratch.dense, &scratch.sparse).ranking())
+        Ok(RouteScores::new(routes, mode, aggregation, &scratch.dense, &scratch.sparse))
     }
 
     /// The normalised vector of a query.

@@ -1,4 +1,4 @@
-//! The command line: `serve`, and `route` for people who want to see one decision.
+//! The command line: `serve`, and `route` for people who want to see one decision; `explain` is in its own file.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,6 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use types::{Query, Reason, Threshold, TierWish};
 
 use crate::config::{Config, ConfigError, LogFormat, Settings};
+use crate::explain::ExplainArgs;
+use crate::program::Programs;
 
 /// Routes queries to the cheapest model that will hold.
 #[derive(Debug, Parser)]
@@ -28,6 +30,8 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Decide one query and print the decision.
     Route(RouteArgs),
+    /// Print the way of one query through a policy, every turn with its reason, and the decision at its end.
+    Explain(Box<ExplainArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +97,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => args.run(),
             Command::Route(args) => args.run(),
+            Command::Explain(args) => args.run(),
         }
     }
 }
@@ -118,6 +123,7 @@ impl ServeArgs {
 
 async fn serve(config: &Config) -> Result<()> {
     let router = Router::load(&config.artifact, &config.router_options())?;
+    let programs = Programs::load(config, router.info(), crate::cascade::load(config)?)?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| config.listen.to_string())?;
     let info = router.info();
     if info.simulated {
@@ -141,7 +147,7 @@ async fn serve(config: &Config) -> Result<()> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    Ok(crate::run(listener, Arc::new(router), config, shutdown).await?)
+    Ok(crate::run::run_with(listener, Arc::new(router), programs, config, shutdown).await?)
 }
 
 fn log_to_stderr(format: LogFormat) {
@@ -170,14 +176,18 @@ impl RouteArgs {
         let start = Instant::now();
         let routed = runtime.block_on(router.decide(&ask, None))?;
         let time_us = start.elapsed().as_secs_f64() * 1e6;
-        let line = if self.json { as_json(&routed, info, time_us) } else { as_text(&routed, info, time_us) };
+        let line = if self.json {
+            as_json(&routed, info, time_us).to_string()
+        } else {
+            as_text(&routed, info, time_us)
+        };
         Ok(writeln!(std::io::stdout(), "{line}")?)
     }
 }
 
-fn as_json(routed: &Routed, info: &ArtifactInfo, time_us: f64) -> String {
+pub(crate) fn as_json(routed: &Routed, info: &ArtifactInfo, time_us: f64) -> serde_json::Value {
     let decision = &routed.decision;
-    let json = serde_json::json!({
+    serde_json::json!({
         "tier": decision.tier.as_str(),
         "model": decision.model.as_str(),
         "win_probability": decision.win_probability.get(),
@@ -193,26 +203,33 @@ fn as_json(routed: &Routed, info: &ArtifactInfo, time_us: f64) -> String {
         "artifact_version": info.version,
         "simulated": info.simulated,
         "decision_time_us": time_us,
-    });
-    json.to_string()
+    })
 }
 
-fn as_text(routed: &Routed, info: &ArtifactInfo, time_us: f64) -> String {
+pub(crate) fn as_text(routed: &Routed, info: &ArtifactInfo, time_us: f64) -> String {
     let decision = &routed.decision;
     let why = match decision.reason {
         Reason::AtOrAboveThreshold => format!(">= {:.3}", decision.threshold.get()),
         Reason::BelowThreshold => format!("< {:.3}", decision.threshold.get()),
         Reason::HighStakes => "of high stakes, without a certificate".to_owned(),
         Reason::Explored => format!("explored; the policy chooses {}", decision.policy_model),
+        Reason::ByPolicy => "whatever it is: the policy names the model".to_owned(),
+        Reason::Cascade => "whatever it is: the cascade begins here".to_owned(),
+    };
+    let odds = if decision.evidence.is_empty() {
+        "the artifact knows nothing of this model".to_owned()
+    } else {
+        format!(
+            "P(strong is strictly better) = {:.3} [{:.3}, {:.3}] {why}",
+            decision.win_probability.get(),
+            decision.interval.lower().get(),
+            decision.interval.upper().get(),
+        )
     };
     format!(
-        "{} → {}   P(strong is strictly better) = {:.3} [{:.3}, {:.3}] {why}   \
-         ({} tier: {}, {} tokens, {time_us:.0} µs, {} {}{})",
+        "{} → {}   {odds}   ({} tier: {}, {} tokens, {time_us:.0} µs, {} {}{})",
         decision.tier.as_str(),
         decision.model,
-        decision.win_probability.get(),
-        decision.interval.lower().get(),
-        decision.interval.upper().get(),
         routed.scored_by().as_str(),
         routed.tier_reason.as_str(),
         routed.tokens_used,

@@ -3,6 +3,7 @@
 
 mod decision_log;
 mod monitoring;
+mod program;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use types::{BackendIdentity, ModelName};
 
 pub use decision_log::{DecisionLogConfig, DecisionLogSettings, WhenFull};
 pub use monitoring::{MonitoringConfig, MonitoringSettings};
+pub use program::ProgramConfig;
 
 /// Why a configuration was refused. The process exits with 64 (EX_USAGE).
 #[derive(Debug, Error)]
@@ -47,6 +49,9 @@ pub enum ConfigError {
         /// What was found.
         found: String,
     },
+    /// A policy, a catalogue or prices that cannot be served: everything that is wrong, with file, line and key.
+    #[error("{}", .0.join("\n"))]
+    Refused(Vec<String>),
 }
 
 /// How log lines look.
@@ -148,6 +153,32 @@ pub struct Settings {
     /// where there is none.
     #[arg(long, env = "RUNG_STICKY_LABEL", value_name = "LABEL")]
     pub sticky_label: Option<String>,
+    /// The policy (TOML, docs/policy.md): which strategy answers which query.
+    #[arg(long, env = "RUNG_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The catalogue of intents (TOML, or JSONL where its name ends so).
+    #[arg(long, env = "RUNG_CATALOGUE", value_name = "FILE")]
+    pub catalogue: Option<PathBuf>,
+    /// What a catalogue's texts are compared by: static, which needs no encoder.
+    #[arg(long, env = "RUNG_CATALOGUE_EMBEDDING", value_name = "EMBEDDING")]
+    pub catalogue_embedding: Option<String>,
+    /// What calls cost (prices.toml, as `training advise` reads it); a policy with a limit of cost needs it.
+    #[arg(long, env = "RUNG_PRICES", value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+    /// Milliseconds between two looks at the policy's, the catalogue's and the prices' file; one that was changed is read
+    /// again.
+    #[arg(long, env = "RUNG_RELOAD_MS", value_name = "MILLISECONDS")]
+    pub reload_ms: Option<u64>,
+    /// Folder of a verifier with tuned cascades; CascadeService is not served where none is given.
+    #[arg(long, env = "RUNG_VERIFIER", value_name = "FOLDER")]
+    pub verifier: Option<PathBuf>,
+    /// Key that signs the continuation tokens of cascades, 64 hex digits, the same for all replicas; without one they
+    /// are good for this process alone.
+    #[arg(long, env = "RUNG_TOKEN_KEY_FILE", value_name = "FILE")]
+    pub token_key_file: Option<PathBuf>,
+    /// Seconds that a continuation token is good for: 600 by default.
+    #[arg(long, env = "RUNG_TOKEN_TTL_S", value_name = "SECONDS")]
+    pub token_ttl_s: Option<u64>,
 }
 
 /// A checked configuration.
@@ -187,6 +218,14 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// The label that says who answers while a candidate is introduced.
     pub sticky_label: Option<String>,
+    /// The policy and what it needs.
+    pub program: ProgramConfig,
+    /// Folder of a verifier with tuned cascades, where they are served.
+    pub verifier: Option<PathBuf>,
+    /// The key of continuation tokens, where they outlive the process.
+    pub token_key_file: Option<PathBuf>,
+    /// How long a continuation token is good for, a second to a day.
+    pub token_ttl: Duration,
 }
 
 impl Config {
@@ -243,6 +282,14 @@ impl Settings {
             monitoring: self.monitoring.over(below.monitoring),
             admin_listen: self.admin_listen.or(below.admin_listen),
             sticky_label: self.sticky_label.or(below.sticky_label),
+            policy: self.policy.or(below.policy),
+            catalogue: self.catalogue.or(below.catalogue),
+            catalogue_embedding: self.catalogue_embedding.or(below.catalogue_embedding),
+            prices: self.prices.or(below.prices),
+            reload_ms: self.reload_ms.or(below.reload_ms),
+            verifier: self.verifier.or(below.verifier),
+            token_key_file: self.token_key_file.or(below.token_key_file),
+            token_ttl_s: self.token_ttl_s.or(below.token_ttl_s),
         }
     }
 
@@ -252,7 +299,7 @@ impl Settings {
     /// When a value is out of range; the key is named.
     pub fn build(self) -> Result<Config, ConfigError> {
         let backend = self.backend.as_deref().map_or(Ok(Backend::default()), |b| backend("backend", b))?;
-        let deep = self.deep(backend)?;
+        let (deep, program) = (self.deep(backend)?, ProgramConfig::of(&self)?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Config {
             listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 50051))),
@@ -282,6 +329,10 @@ impl Settings {
             monitoring: self.monitoring.build()?,
             admin_listen: self.admin_listen,
             sticky_label: self.sticky_label,
+            program,
+            verifier: self.verifier,
+            token_key_file: self.token_key_file,
+            token_ttl: token_ttl(self.token_ttl_s.unwrap_or(600))?,
         })
     }
 
@@ -303,6 +354,13 @@ impl Settings {
             ..suited
         })
     }
+}
+
+/// A token that lived longer than a day would outlive what the server remembers of it.
+fn token_ttl(seconds: u64) -> Result<Duration, ConfigError> {
+    let (key, expected, found) = ("token_ttl_s", "1 to 86400", seconds.to_string());
+    let within = (1..=86_400).contains(&seconds);
+    if within { Ok(Duration::from_secs(seconds)) } else { Err(ConfigError::Value { key, expected, found }) }
 }
 
 /// The backend of a name.
@@ -384,6 +442,10 @@ mod tests {
         assert_eq!((config.queue, config.max_batch, config.log_format), (9, 5, LogFormat::Json));
         let bad = Settings { decision_slots: Some(0), ..Settings::default() }.build().unwrap_err();
         assert_eq!(bad.to_string(), "decision_slots: expected at least 1, found 0");
+        for seconds in [0, 86_401] {
+            let bad = Settings { token_ttl_s: Some(seconds), ..Settings::default() }.build().unwrap_err();
+            assert_eq!(bad.to_string(), format!("token_ttl_s: expected 1 to 86400, found {seconds}"));
+        }
         let bad = Settings { backend: Some("gpu".into()), ..Settings::default() }.build().unwrap_err();
         assert!(bad.to_string().starts_with("backend: expected flex, ndarray or wgpu"));
         let below = file("no_deep = true\nencoder_backend = \"wgpu\"\ndeep_queue = 7\n").unwrap();

@@ -33,12 +33,18 @@ impl Asked {
 pub(crate) enum Source {
     Request(Threshold),
     OperatingPoint(String),
+    /// A number of the policy's own.
+    Policy(Threshold),
+    /// Nothing was compared: this gives the decision whatever the odds.
+    Given(Threshold),
 }
 
 impl Source {
-    fn at(&self) -> At<'_> {
+    pub(crate) fn at(&self) -> At<'_> {
         match self {
-            Self::Request(threshold) => At::Threshold(*threshold),
+            Self::Request(threshold) | Self::Policy(threshold) | Self::Given(threshold) => {
+                At::Threshold(*threshold)
+            }
             Self::OperatingPoint(name) => At::OperatingPoint(name),
         }
     }
@@ -47,7 +53,15 @@ impl Source {
         match self {
             Self::Request(_) => "request".to_owned(),
             Self::OperatingPoint(name) => format!("operating_point:{name}"),
+            Self::Policy(_) => "policy".to_owned(),
+            Self::Given(_) => "none".to_owned(),
         }
+    }
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::OperatingPoint(DEFAULT_POINT.to_owned())
     }
 }
 
@@ -76,11 +90,14 @@ fn tier_wish(wish: i32) -> Result<TierWish, RequestError> {
 }
 
 /// A label as the slice that training data would tag it with.
-fn slice(key: &str, value: &str) -> String {
+pub(crate) fn slice(key: &str, value: &str) -> String {
     if value.is_empty() || value == "true" { key.to_owned() } else { format!("{key}:{value}") }
 }
 
-fn query(input: Option<v1::route_request::Input>, system: Option<String>) -> Result<Query, RequestError> {
+pub(crate) fn query(
+    input: Option<v1::route_request::Input>,
+    system: Option<String>,
+) -> Result<Query, RequestError> {
     use v1::route_request::Input;
     let query = match input {
         None => return Err(RequestError::invalid("input", "expected text or chat, found neither")),
@@ -136,7 +153,7 @@ fn source(at: Option<v1::route_request::At>) -> Result<Source, RequestError> {
             threshold.map(Source::Request).map_err(|e| RequestError::invalid("threshold", e.to_string()))
         }
         Some(Wire::OperatingPoint(name)) => Ok(Source::OperatingPoint(name)),
-        None => Ok(Source::OperatingPoint(DEFAULT_POINT.to_owned())),
+        None => Ok(Source::default()),
     }
 }
 
@@ -205,6 +222,8 @@ pub(crate) fn response(
         fast_win_probability: fast_win_probability.get(),
         propensity,
         policy_model: policy_model.as_str().to_owned(),
+        // The way through a policy is told by whoever walked it.
+        ..v1::RouteResponse::default()
     }
 }
 
@@ -243,7 +262,7 @@ fn counters(counts: &TierCounts) -> v1::TierCounters {
     }
 }
 
-pub(crate) fn info(router: &Router) -> v1::GetInfoResponse {
+pub(crate) fn info(router: &Router, policy: Option<v1::Policy>) -> v1::GetInfoResponse {
     let (info, engine) = (router.info(), router.deep_engine());
     v1::GetInfoResponse {
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -263,6 +282,7 @@ pub(crate) fn info(router: &Router) -> v1::GetInfoResponse {
         tier_counters: Some(counters(&router.tier_counts())),
         deep_pairs: info.deep_pairs.iter().map(pair).collect(),
         exploration: exploration(info.exploration),
+        policy,
     }
 }
 

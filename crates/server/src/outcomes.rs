@@ -14,6 +14,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
+use crate::program::Programs;
 use crate::record::now_us;
 use crate::status::RequestError;
 
@@ -26,6 +27,8 @@ pub(crate) struct Outcomes {
     pub(crate) log: Arc<DecisionLog>,
     pub(crate) horizon: Duration,
     pub(crate) max_batch: usize,
+    /// Whose budget hears what calls did cost.
+    pub(crate) programs: Arc<Programs>,
 }
 
 impl From<OutcomeError> for RequestError {
@@ -100,6 +103,24 @@ fn refused(refusal: &Refusal) -> Status {
 }
 
 impl Outcomes {
+    /// Writes reports down; the costs among them reach the budget once they are kept.
+    async fn kept(&self, records: Vec<OutcomeRecord>) -> Result<Vec<Filed>, Status> {
+        let cost = |record: &OutcomeRecord| match record.outcome {
+            Outcome::Usage { cost_usd, .. } => Some((record.decision_id, cost_usd?)),
+            _ => None,
+        };
+        let costs: Vec<_> = records.iter().map(cost).collect();
+        let filed = self.log.outcomes(records).await.map_err(|e| refused(&e))?;
+        for (cost, filed) in costs.into_iter().zip(&filed) {
+            if let (Some((decision_id, cost_usd)), Filed::Stored(Reported::Recorded) | Filed::Spooled) =
+                (cost, filed)
+            {
+                self.programs.charge(decision_id, cost_usd);
+            }
+        }
+        Ok(filed)
+    }
+
     /// Files those reports that are understood, together; one item per report, in the same order.
     async fn file(&self, requests: Vec<v1::ReportOutcomeRequest>) -> Result<Vec<v1::OutcomeItem>, Status> {
         use v1::outcome_item::Result as Item;
@@ -123,7 +144,7 @@ impl Outcomes {
         }
         let mut filed = Vec::new();
         if !records.is_empty() {
-            filed = self.log.outcomes(records).await.map_err(|e| refused(&e))?;
+            filed = self.kept(records).await?;
         }
         let mut filed = filed.into_iter();
         let item = |item: Result<bool, v1::OutcomeError>| {
@@ -147,7 +168,7 @@ impl OutcomeService for Outcomes {
         request: Request<v1::ReportOutcomeRequest>,
     ) -> Result<Response<v1::ReportOutcomeResponse>, Status> {
         let (record, late) = understood(request.into_inner(), self.horizon, now_us())?;
-        let filed = self.log.outcomes(vec![record]).await.map_err(|e| refused(&e))?;
+        let filed = self.kept(vec![record]).await?;
         let filed = filed.first().ok_or_else(|| Status::internal("the report got no answer"))?;
         Ok(Response::new(answer(*filed, late)))
     }

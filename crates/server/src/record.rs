@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use decision_log::{
-    DecisionLog, DecisionRecord, Evidence, FeatureSummary, FingerprintKey, RECORD_VERSION, Rollout, clean,
+    DecisionLog, DecisionRecord, Evidence, FeatureSummary, FingerprintKey, POLICY_RECORD_VERSION,
+    PolicyRecord, RECORD_VERSION, Rollout, clean,
 };
 use router::{ArtifactInfo, Routed};
 use types::{Body, Query, Reason};
@@ -32,16 +33,24 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) labels: &'a HashMap<String, String>,
     pub(crate) info: &'a ArtifactInfo,
     pub(crate) time_us: f64,
+    /// The way through the policy, where one decided.
+    pub(crate) policy: Option<PolicyRecord>,
 }
 
 impl Recorder {
     /// Hands a decision to the log.
-    pub(crate) async fn record(&self, routed: &Routed, asked: &Asked, of: &Circumstances<'_>) {
+    pub(crate) async fn record(&self, routed: &Routed, asked: &Asked, of: Circumstances<'_>) {
         self.log.decision(self.written(routed, asked, of)).await;
     }
 
-    fn written(&self, routed: &Routed, asked: &Asked, of: &Circumstances<'_>) -> DecisionRecord {
+    fn written(&self, routed: &Routed, asked: &Asked, of: Circumstances<'_>) -> DecisionRecord {
         let decision = &routed.decision;
+        // A model that nothing is known of stands alone: no rung was looked at.
+        let rungs = if decision.evidence.is_empty() {
+            std::slice::from_ref(&decision.model)
+        } else {
+            asked.ladder.rungs()
+        };
         let evidence = decision.evidence.iter().map(|rung| Evidence {
             model: rung.model.as_str().to_owned(),
             score: rung.score.logit(),
@@ -53,7 +62,7 @@ impl Recorder {
         });
         let labels = of.labels.iter().map(|(key, value)| (clean(key.clone()), clean(value.clone())));
         DecisionRecord {
-            version: RECORD_VERSION,
+            version: if of.policy.is_some() { POLICY_RECORD_VERSION } else { RECORD_VERSION },
             decision_id: of.id,
             shadow_of: of.shadow_of,
             time_us: now_us(),
@@ -72,7 +81,7 @@ impl Recorder {
                 script: routed.script.as_str().to_owned(),
                 truncated: routed.truncated,
             },
-            action_set: asked.ladder.rungs().iter().map(|model| model.as_str().to_owned()).collect(),
+            action_set: rungs.iter().map(|model| model.as_str().to_owned()).collect(),
             action: decision.model.as_str().to_owned(),
             policy_action: decision.policy_model.as_str().to_owned(),
             propensity: decision.propensity,
@@ -90,6 +99,7 @@ impl Recorder {
             high_stakes: decision.reason == Reason::HighStakes,
             decision_time_us: of.time_us,
             prompt: self.prompts.then(|| clean(prompt(&asked.query))),
+            policy: of.policy,
         }
     }
 }

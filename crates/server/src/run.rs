@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use api::v1::FILE_DESCRIPTOR_SET;
 use api::v1::admin_service_server::AdminServiceServer;
-use api::v1::monitor_service_server::MonitorServiceServer;
-use api::v1::outcome_service_server::OutcomeServiceServer;
-use api::v1::router_service_server::{RouterService, RouterServiceServer};
+use api::v1::cascade_service_server;
+use api::v1::monitor_service_server::{self, MonitorServiceServer};
+use api::v1::outcome_service_server::{self, OutcomeServiceServer};
+use api::v1::router_service_server::{self, RouterService, RouterServiceServer};
+use api::v1::semantic_service_server::{self, SemanticServiceServer};
 use decision_log::{DecisionLog, FingerprintKey};
 use router::Router;
 use thiserror::Error;
@@ -17,11 +19,14 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
+use tonic_health::ServingStatus;
 
-use crate::config::{Config, DecisionLogConfig};
+use crate::cascade;
+use crate::config::{Config, ConfigError, DecisionLogConfig};
 use crate::listen::incoming;
 use crate::monitors::{Monitors, MonitorsService, Stop, Watcher};
 use crate::outcomes::Outcomes;
+use crate::program::Programs;
 use crate::record::Recorder;
 use crate::rollout::{Admin, Rollouts};
 use crate::service::Service;
@@ -41,6 +46,18 @@ pub enum ServeError {
     /// The key of the decision log.
     #[error("key of the decision log: {0}")]
     Key(#[from] decision_log::KeyError),
+    /// The policy, the catalogue or the prices.
+    #[error(transparent)]
+    Program(#[from] ConfigError),
+    /// The verifier or a cascade of it.
+    #[error("verifier: {0}")]
+    Verifier(#[from] router::CascadesError),
+    /// A name that no token can carry.
+    #[error("cascade {0:?}: expected a name of at most 255 bytes")]
+    CascadeName(String),
+    /// The key of continuation tokens.
+    #[error("key of continuation tokens: {0}")]
+    TokenKey(decision_log::KeyError),
     /// The address of administration.
     #[error("administration on {address}: {source}")]
     Administration {
@@ -55,28 +72,52 @@ pub enum ServeError {
 /// drain timeout, and writes the decision log out.
 ///
 /// # Errors
-/// When the transport or reflection fails, or the decision log or the address of administration cannot be had.
+/// When the transport or reflection fails, the verifier, the policy or what it needs is refused, or the decision log or
+/// the address of administration cannot be had.
 pub async fn run(
     listener: TcpListener,
     router: Arc<Router>,
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let programs = Programs::load(config, router.info(), cascade::load(config)?)?;
+    run_with(listener, router, programs, config, shutdown).await
+}
+
+/// The same with a policy that was loaded before.
+pub(crate) async fn run_with(
+    listener: TcpListener,
+    router: Arc<Router>,
+    programs: Programs,
+    config: &Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let programs = Arc::new(programs);
     let recorder = recorder(config, listener.local_addr().ok())?;
     let rollouts = rollouts(router, config);
     let memory = recorder.as_ref().zip(config.decision_log.as_ref());
-    let memory = memory.map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts)).transpose()?;
-    let service = Service::new(Arc::clone(&rollouts), config, recorder);
+    let memory = memory
+        .map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts, &programs))
+        .transpose()?;
+    let service = Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder);
+    let watching = programs.watch(Arc::clone(&rollouts));
+    let matching =
+        SemanticServiceServer::new(service.matching()).max_decoding_message_size(config.max_request_bytes);
+    let cascades = programs.chains().map(|chains| cascade::service(chains, config, service.admission()));
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {
         routes = routes.accept_compressed(encoding).send_compressed(encoding);
     }
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<RouterServiceServer<Service>>().await;
+    let mut served = vec![router_service_server::SERVICE_NAME];
+    served.extend(config.program.catalogue.is_some().then_some(semantic_service_server::SERVICE_NAME));
     if memory.is_some() {
-        health.set_serving::<OutcomeServiceServer<Outcomes>>().await;
-        health.set_serving::<MonitorServiceServer<MonitorsService>>().await;
+        served.extend([outcome_service_server::SERVICE_NAME, monitor_service_server::SERVICE_NAME]);
+    }
+    served.extend(cascades.is_some().then_some(cascade_service_server::SERVICE_NAME));
+    for name in &served {
+        health.set_service_status(name, ServingStatus::Serving).await;
     }
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -90,8 +131,10 @@ pub async fn run(
     };
     let serving = builder()
         .add_service(routes)
+        .add_service(matching)
         .add_optional_service(memory.as_ref().map(|memory| memory.outcomes.clone()))
         .add_optional_service(memory.as_ref().map(|memory| memory.monitors.clone()))
+        .add_optional_service(cascades)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -102,12 +145,9 @@ pub async fn run(
         ended = &mut serving => ended,
         () = &mut shutdown => {
             tracing::info!("draining");
-            health.set_not_serving::<RouterServiceServer<Service>>().await;
-            if memory.is_some() {
-                health.set_not_serving::<OutcomeServiceServer<Outcomes>>().await;
-                health.set_not_serving::<MonitorServiceServer<MonitorsService>>().await;
+            for name in served.iter().chain(&[""]) {
+                health.set_service_status(name, ServingStatus::NotServing).await;
             }
-            health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
             draining.send_replace(true);
             tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
                 tracing::warn!(timeout_ms = config.drain_timeout.as_millis() as u64, "drain timed out");
@@ -117,6 +157,7 @@ pub async fn run(
     };
     draining.send_replace(true);
     administration.abort();
+    watching.abort();
     if let Some(memory) = memory {
         memory.close(config.drain_timeout).await;
     }
@@ -166,10 +207,12 @@ impl Memory {
         log_config: &DecisionLogConfig,
         config: &Config,
         rollouts: &Arc<Rollouts>,
+        programs: &Arc<Programs>,
     ) -> Result<Self, ServeError> {
         let log = Arc::clone(&recorder.log);
         let horizon = log_config.horizon;
-        let outcomes = Outcomes { log: Arc::clone(&log), horizon, max_batch: config.max_batch };
+        let (max_batch, programs) = (config.max_batch, Arc::clone(programs));
+        let outcomes = Outcomes { log: Arc::clone(&log), horizon, max_batch, programs };
         let (monitors, stop) = (Arc::new(Monitors::new(Arc::clone(&log))), Arc::new(Stop::default()));
         let mut monitoring = config.monitoring.clone();
         let high_stakes = rollouts.info().high_stakes.clone();
@@ -210,15 +253,17 @@ impl Memory {
     }
 }
 
-/// The router's service without a listener, for programs that link it and for benches; nothing watches its log.
+/// The router's service without a listener, for programs that link it and for benches; nothing watches its log or the
+/// files of its policy.
 ///
 /// # Errors
-/// When the decision log cannot be had.
+/// When the policy or what it needs is refused, or the decision log cannot be had.
 pub fn in_process(
     router: Arc<Router>,
     config: &Config,
 ) -> Result<impl RouterService + Clone + use<>, ServeError> {
-    Ok(Service::new(rollouts(router, config), config, recorder(config, None)?))
+    let programs = Arc::new(Programs::load(config, router.info(), cascade::load(config)?)?);
+    Ok(Service::new(rollouts(router, config), programs, config, recorder(config, None)?))
 }
 
 fn rollouts(router: Arc<Router>, config: &Config) -> Arc<Rollouts> {

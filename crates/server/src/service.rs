@@ -10,7 +10,7 @@ use std::time::Duration;
 use api::v1;
 use api::v1::router_service_server::RouterService;
 use decision_log::Rollout;
-use router::{Admission, Begun, Permit};
+use router::{Admission, Begun, Permit, Routed, Router};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
@@ -18,7 +18,9 @@ use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use crate::config::Config;
-use crate::convert::{self, Asked, Named};
+use crate::convert::{self, Asked, Named, Source};
+use crate::intents::Matching;
+use crate::program::{Paid, Programs, Version, Walk};
 use crate::record::{Circumstances, Recorder};
 use crate::rollout::{Candidate, Rollouts, Serving};
 use crate::status::RequestError;
@@ -27,6 +29,7 @@ use crate::status::RequestError;
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
     rollouts: Arc<Rollouts>,
+    programs: Arc<Programs>,
     admission: Arc<Admission>,
     /// Queries of one batch at most.
     max_batch: usize,
@@ -35,9 +38,24 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(rollouts: Arc<Rollouts>, config: &Config, recorder: Option<Recorder>) -> Self {
+    pub(crate) fn new(
+        rollouts: Arc<Rollouts>,
+        programs: Arc<Programs>,
+        config: &Config,
+        recorder: Option<Recorder>,
+    ) -> Self {
         let admission = Arc::new(Admission::new(config.decision_slots, config.queue));
-        Self { rollouts, admission, max_batch: config.max_batch, recorder }
+        Self { rollouts, programs, admission, max_batch: config.max_batch, recorder }
+    }
+
+    /// Matches over the same catalogue and the same slots.
+    pub(crate) fn matching(&self) -> Matching {
+        Matching { programs: Arc::clone(&self.programs), admission: Arc::clone(&self.admission) }
+    }
+
+    /// The slots of decisions, for whatever else computes on the same cores.
+    pub(crate) fn admission(&self) -> Arc<Admission> {
+        Arc::clone(&self.admission)
     }
 
     async fn admitted(
@@ -49,62 +67,66 @@ impl Service {
         let begun = self.begin(request, deadline)?;
         // Slots are for computing: who waits for the encoder keeps nobody from it.
         drop(permit);
-        Ok(self.finish(begun).await)
+        self.finish(begun).await
     }
 
     /// What computes here: the decision, or the query queued for the encoder.
     fn begin(&self, request: v1::RouteRequest, deadline: Option<Instant>) -> Result<Started, RequestError> {
         let serving = self.rollouts.serving(&request);
+        let version = self.programs.current();
         if serving.rollout == Rollout::Canary {
-            match Started::new(request.clone(), serving, deadline) {
+            match Started::new(request.clone(), serving, &version, deadline) {
                 Ok(started) => return Ok(started),
                 // A candidate that lacks a model or an operating point is no reason to fail a caller.
                 Err(error) => tracing::warn!(%error, "the candidate cannot answer: the incumbent does"),
             }
             let router = self.rollouts.incumbent();
-            return Started::new(
-                request,
-                Serving { router, rollout: Rollout::Incumbent, shadow: None },
-                deadline,
-            );
+            let serving = Serving { router, rollout: Rollout::Incumbent, shadow: None };
+            return Started::new(request, serving, &version, deadline);
         }
-        Started::new(request, serving, deadline)
+        Started::new(request, serving, &version, deadline)
     }
 
-    /// The decision, once the encoder has answered or is given up.
-    async fn finish(&self, started: Started) -> v1::RouteResponse {
-        let Started { start, serving, request_id, labels, asked, begun } = started;
+    /// The decision, once the encoder has answered or is given up and the budget has paid for it.
+    async fn finish(&self, started: Started) -> Result<v1::RouteResponse, RequestError> {
+        let Started { start, serving, request_id, labels, mut asked, deadline, mut walk, begun } = started;
         let router = &serving.router;
-        let routed = match begun {
-            Begun::Decided(routed) => routed,
-            Begun::Waiting(waiting) => router.finish(&asked.ask(&request_id), waiting).await,
-        };
+        let routed = settled(router, &mut asked, begun, walk.as_mut(), &request_id, deadline).await?;
         let time_us = start.elapsed().as_secs_f64() * 1e6;
         let (decision_id, info) = (Uuid::now_v7(), router.info());
+        if let Some(walk) = &mut walk {
+            walk.remember(decision_id);
+        }
         if let Some(recorder) = &self.recorder {
-            let (rollout, shadow_of) = (serving.rollout, None);
+            let (rollout, shadow_of, policy) = (serving.rollout, None, walk.as_ref().map(Walk::record));
             let (id, request_id, labels) = (decision_id, &request_id, &labels);
-            let of = Circumstances { id, rollout, shadow_of, request_id, labels, info, time_us };
-            recorder.record(&routed, &asked, &of).await;
+            let of = Circumstances { id, rollout, shadow_of, request_id, labels, info, time_us, policy };
+            recorder.record(&routed, &asked, of).await;
         }
         if routed.device_lost {
             tracing::warn!(%decision_id, "{}", convert::DEVICE_LOST);
         }
         let named = Named { decision_id, request_id };
-        let response = convert::response(routed, &asked.source, info, named, time_us);
+        let mut response = convert::response(routed, &asked.source, info, named, time_us);
+        if let Some(walk) = &walk {
+            walk.tell(&mut response);
+        }
         tracing::debug!(
             decision_id = response.decision_id,
             model = response.model,
             win_probability = response.win_probability,
             threshold = response.threshold,
             reason = response.reason,
+            strategy = response.strategy,
             time_us,
             "decided"
         );
-        if let (Some(candidate), Some(recorder)) = (serving.shadow, &self.recorder) {
+        // Where the model was given, a candidate has nothing to decide.
+        let decided = !matches!(asked.source, Source::Given(_));
+        if let (true, Some(candidate), Some(recorder)) = (decided, serving.shadow, &self.recorder) {
             shadow(candidate, recorder.clone(), asked, labels, decision_id, &response);
         }
-        response
+        Ok(response)
     }
 
     /// Queries of a batch that are begun together, so that the encoder has as many as it runs at once; `permit` is
@@ -121,13 +143,13 @@ impl Service {
         for request in requests {
             let request_id = request.request_id.clone();
             let begun = self.begin(request, deadline);
-            waits |= begun.as_ref().is_ok_and(|s| matches!(s.begun, Begun::Waiting(_)));
+            waits |= begun.as_ref().is_ok_and(Started::waits);
             started.push((begun, request_id));
         }
         let permit = (!waits).then_some(permit);
         for (begun, request_id) in started {
             let result = match begun {
-                Ok(begun) => Ok(self.finish(begun).await),
+                Ok(begun) => self.finish(begun).await,
                 Err(error) => Err(error),
             };
             items.push(item(result, request_id));
@@ -146,6 +168,9 @@ struct Started {
     request_id: String,
     labels: HashMap<String, String>,
     asked: Asked,
+    deadline: Option<Instant>,
+    /// The way through the policy, where it decides.
+    walk: Option<Walk>,
     begun: Begun,
 }
 
@@ -153,14 +178,50 @@ impl Started {
     fn new(
         request: v1::RouteRequest,
         serving: Serving,
+        version: &Version,
         deadline: Option<Instant>,
     ) -> Result<Self, RequestError> {
         let start = Instant::now();
+        let free = request.models.is_none() && request.at.is_none();
         let (request_id, labels) = (request.request_id.clone(), request.labels.clone());
-        let asked = convert::asked(request, serving.router.info())?;
-        let begun = serving.router.begin(&asked.ask(&request_id), deadline);
-        let begun = begun.map_err(|e| RequestError::route(&e, asked.models_field))?;
-        Ok(Self { start, serving, request_id, labels, asked, begun })
+        let (router, lenient) = (&serving.router, serving.rollout != Rollout::Canary);
+        let mut asked = convert::asked(request, router.info())?;
+        let walk = || Walk::new(version, &asked.query, asked.slices.clone());
+        let mut walk = if free { walk() } else { None };
+        let begun = match &mut walk {
+            Some(walk) => walk.begin(router, &mut asked, &request_id, deadline, lenient)?,
+            None => {
+                let begun = router.begin(&asked.ask(&request_id), deadline);
+                begun.map_err(|e| RequestError::route(&e, asked.models_field))?
+            }
+        };
+        Ok(Self { start, serving, request_id, labels, asked, deadline, walk, begun })
+    }
+
+    fn waits(&self) -> bool {
+        matches!(self.begun, Begun::Waiting(_))
+    }
+}
+
+/// The decision that the budget pays for. It goes on elsewhere at most once, and from there down a chain that ends.
+pub(crate) async fn settled(
+    router: &Router,
+    asked: &mut Asked,
+    mut begun: Begun,
+    mut walk: Option<&mut Walk>,
+    key: &str,
+    deadline: Option<Instant>,
+) -> Result<Routed, RequestError> {
+    loop {
+        let routed = match begun {
+            Begun::Decided(routed) => routed,
+            Begun::Waiting(waiting) => router.finish(&asked.ask(key), waiting).await,
+        };
+        let Some(walk) = walk.as_deref_mut() else { return Ok(routed) };
+        if walk.pay(&routed.decision, asked.ladder.top())? == Paid::Yes {
+            return Ok(routed);
+        }
+        begun = walk.begin(router, asked, key, deadline, true)?;
     }
 }
 
@@ -189,8 +250,8 @@ fn shadow(
         candidate.progress.differs.fetch_add(u64::from(differs), Ordering::Relaxed);
         let (rollout, shadow_of) = (Rollout::Shadow, Some(shadow_of));
         let (id, info, request_id, labels) = (Uuid::now_v7(), router.info(), &request_id, &labels);
-        let of = Circumstances { id, rollout, shadow_of, request_id, labels, info, time_us };
-        recorder.record(&routed, &asked, &of).await;
+        let of = Circumstances { id, rollout, shadow_of, request_id, labels, info, time_us, policy: None };
+        recorder.record(&routed, &asked, of).await;
     });
 }
 
@@ -209,7 +270,7 @@ fn item(result: Result<v1::RouteResponse, RequestError>, request_id: String) -> 
 }
 
 /// When the caller stops waiting: the `grpc-timeout` header, read as the specification has it.
-fn deadline(metadata: &MetadataMap) -> Option<Instant> {
+pub(crate) fn deadline(metadata: &MetadataMap) -> Option<Instant> {
     let text = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u32 = digits.parse().ok()?;
@@ -280,7 +341,7 @@ impl RouterService for Service {
         &self,
         _: Request<v1::GetInfoRequest>,
     ) -> Result<Response<v1::GetInfoResponse>, Status> {
-        Ok(Response::new(convert::info(&self.rollouts.incumbent())))
+        Ok(Response::new(convert::info(&self.rollouts.incumbent(), self.programs.to_wire())))
     }
 }
 

@@ -2,6 +2,7 @@
 //! `google.rpc.BadRequest` details.
 
 use router::{AdmissionError, RouteError};
+use strategy::Spent;
 use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -15,6 +16,12 @@ pub(crate) enum RequestError {
     /// Turned away before work.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
+    /// What the policy leads to cannot be run, and nothing takes its place.
+    #[error("policy: {0}")]
+    Policy(String),
+    /// The budget is spent, and nothing may be called instead.
+    #[error("policy: budget spent: {0}")]
+    Budget(Spent),
 }
 
 impl RequestError {
@@ -31,7 +38,8 @@ impl RequestError {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Invalid { .. } => Code::InvalidArgument,
-            Self::Admission(AdmissionError::QueueFull { .. }) => Code::ResourceExhausted,
+            Self::Policy(_) => Code::FailedPrecondition,
+            Self::Admission(AdmissionError::QueueFull { .. }) | Self::Budget(_) => Code::ResourceExhausted,
             Self::Admission(AdmissionError::DeadlineExceeded) => Code::DeadlineExceeded,
         }
     }
@@ -40,7 +48,7 @@ impl RequestError {
     pub(crate) fn field(&self) -> &'static str {
         match self {
             Self::Invalid { field, .. } => field,
-            Self::Admission(_) => "",
+            Self::Admission(_) | Self::Policy(_) | Self::Budget(_) => "",
         }
     }
 }
@@ -52,7 +60,9 @@ impl From<RequestError> for Status {
                 let details = ErrorDetails::with_bad_request_violation(*field, expected.clone());
                 Self::with_error_details(error.code(), error.to_string(), details)
             }
-            RequestError::Admission(_) => Self::new(error.code(), error.to_string()),
+            RequestError::Admission(_) | RequestError::Policy(_) | RequestError::Budget(_) => {
+                Self::new(error.code(), error.to_string())
+            }
         }
     }
 }

@@ -9,6 +9,9 @@ use types::{Ladder, ModelName, ModelPair};
 use crate::program::{Body, Fixed, Point, Run, Strategy};
 use crate::{Fault, Place, Problem, Program};
 
+/// The operating point of what names none.
+const DEFAULT_POINT: &str = "default";
+
 /// What a caller has. What is absent is not known, and nothing is compared with it; whoever knows that there is
 /// none gives an empty collection.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,6 +24,8 @@ pub struct Inventory {
     pub default_pair: Option<ModelPair>,
     /// Tuned cascades by name, each with its models.
     pub cascades: Option<BTreeMap<String, Vec<ModelName>>>,
+    /// Models whose calls have a price, which a limit of cost needs.
+    pub priced: Option<BTreeSet<ModelName>>,
     /// Intents of the catalogue, each with its own model where it has one.
     pub intents: Option<BTreeMap<String, Option<ModelName>>>,
 }
@@ -41,6 +46,7 @@ impl Program {
             check.intent(intent, place);
         }
         check.budget();
+        check.prices();
         check.problems.sort_by(|a, b| a.place.cmp(&b.place));
         check.problems
     }
@@ -75,7 +81,12 @@ impl Check<'_> {
             Body::Run(Run::Predictive { ladder, models, at, point }) => {
                 self.predictive(ladder.as_ref(), models, at, point);
             }
-            Body::Run(Run::Cascade { name, place, .. }) => self.cascade(name, place),
+            Body::Run(Run::Cascade { name, predictive_shortcut, place }) => {
+                self.cascade(name, place);
+                if *predictive_shortcut {
+                    self.shortcut(name, place);
+                }
+            }
             Body::Run(Run::Model { fixed, place }) => self.fixed(fixed, place),
             Body::Semantic { routes, .. } => {
                 for (intent, goto) in routes {
@@ -126,6 +137,26 @@ impl Check<'_> {
         }
     }
 
+    /// A shortcut compares the last model with the first, at their default operating point.
+    fn shortcut(&mut self, name: &str, place: &Place) {
+        let Some([first, .., last]) =
+            self.inventory.cascades.as_ref().and_then(|all| all.get(name)).map(Vec::as_slice)
+        else {
+            return;
+        };
+        let (Some(pairs), Ok(pair)) = (&self.inventory.pairs, ModelPair::new(last.clone(), first.clone()))
+        else {
+            return;
+        };
+        match pairs.get(&pair) {
+            None => self.add(place, Fault::unknown_name("calibrated pair", &pair.to_string(), pairs.keys())),
+            Some(points) if !points.contains(DEFAULT_POINT) => {
+                self.add(place, Fault::unknown_name("operating point", DEFAULT_POINT, points));
+            }
+            Some(_) => {}
+        }
+    }
+
     fn fixed(&mut self, fixed: &Fixed, place: &Place) {
         if let Fixed::Model(model) = fixed {
             self.model(model, place);
@@ -165,5 +196,54 @@ impl Check<'_> {
         {
             self.add(&goto.place, Fault::StrongWhenSpent(strategy.name.to_string()));
         }
+    }
+
+    /// A limit of cost bounds nothing where a model that may be called costs nobody knows what.
+    fn prices(&mut self) {
+        let (Some(priced), Some(budget)) = (&self.inventory.priced, &self.program.budget) else { return };
+        let Some(place) = &budget.cost_place else { return };
+        let unpriced =
+            self.program.callable(self.inventory).into_iter().filter(|model| !priced.contains(model));
+        let models: Vec<String> = unpriced.map(|model| model.to_string()).collect();
+        if !models.is_empty() {
+            self.add(
+                place,
+                Fault::Unpriced { models, priced: priced.iter().map(ToString::to_string).collect() },
+            );
+        }
+    }
+}
+
+impl Program {
+    /// Every model that a query may be sent to, as far as the inventory says what tiers, pairs, cascades and intents are.
+    fn callable(&self, inventory: &Inventory) -> BTreeSet<ModelName> {
+        let mut models = BTreeSet::new();
+        let of_tier = |fixed: &Fixed| match fixed {
+            Fixed::Model(model) => Some(model.clone()),
+            Fixed::Tier(tier) => inventory.default_pair.as_ref().map(|pair| pair.model(*tier).clone()),
+        };
+        models.extend(self.overrides.iter().filter_map(|forced| of_tier(&forced.target)));
+        for strategy in &self.strategies {
+            match &strategy.body {
+                Body::Run(Run::Predictive { ladder: Some(ladder), .. }) => {
+                    models.extend(ladder.rungs().iter().cloned());
+                }
+                Body::Run(Run::Predictive { ladder: None, .. }) => {
+                    let pair = inventory.default_pair.iter();
+                    models.extend(pair.flat_map(|pair| [pair.strong().clone(), pair.weak().clone()]));
+                }
+                Body::Run(Run::Cascade { name, .. }) => {
+                    let stages = inventory.cascades.as_ref().and_then(|cascades| cascades.get(&**name));
+                    models.extend(stages.into_iter().flatten().cloned());
+                }
+                Body::Run(Run::Model { fixed, .. }) => models.extend(of_tier(fixed)),
+                Body::Semantic { routes, .. } => {
+                    let routed = |intent: &str| routes.iter().any(|(name, _)| **name == *intent);
+                    let own = inventory.intents.iter().flatten().filter(|(intent, _)| !routed(intent));
+                    models.extend(own.filter_map(|(_, model)| model.clone()));
+                }
+            }
+        }
+        models
     }
 }

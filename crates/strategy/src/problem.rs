@@ -155,6 +155,14 @@ pub enum Fault {
         /// The model.
         model: String,
     },
+    /// A limit of cost over models without a price.
+    #[error("no price for {}: {}", .models.join(", "), priced_models(priced))]
+    Unpriced {
+        /// The models a query may be sent to that have none.
+        models: Vec<String>,
+        /// The models that have one.
+        priced: Vec<String>,
+    },
     /// The strong model of the default pair is used where nothing should be spent.
     #[error(
         "{0:?} always calls the strong model of the default pair: nothing is saved once the budget is spent"
@@ -199,6 +207,13 @@ fn hint(nearest: Option<&str>, known: &[String]) -> String {
         Some(nearest) => format!("; did you mean {nearest:?}?"),
         None if known.is_empty() => ": there is none".to_owned(),
         None => format!(": there are {}", known.join(", ")),
+    }
+}
+
+fn priced_models(priced: &[String]) -> String {
+    match priced {
+        [] => "a limit of cost needs prices, and none are given".to_owned(),
+        _ => format!("there are prices for {}", priced.join(", ")),
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Budget {
     /// Strong calls in any 60 seconds, at most [`Budget::MOST_STRONG_CALLS`].
     pub strong_calls_per_minute: Option<u32>,
     pub(crate) when_spent: Goto,
+    /// Where the limit of cost stands.
+    pub(crate) cost_place: Option<Place>,
 }
 
 impl Budget {

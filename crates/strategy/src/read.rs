@@ -316,6 +316,7 @@ impl Reader<'_> {
             section.missing(&mut self.report, "cost_usd_per_day", "it, strong_calls_per_minute or both");
         }
         let affordable = |cost: f64| cost.is_finite() && cost >= 0.0;
+        let cost_place = cost.as_ref().map(|entry| entry.place.clone());
         let cost = cost.map(|entry| entry.number(&mut self.report, COST, affordable));
         let calls = calls.map(|entry| entry.count(&mut self.report, CALLS, Budget::MOST_STRONG_CALLS));
         let spent = section.need(&mut self.report, "when_spent", "the name of a strategy of kind model");
@@ -324,6 +325,7 @@ impl Reader<'_> {
             cost_usd_per_day: cost.flatten(),
             strong_calls_per_minute: calls.flatten(),
             when_spent: when_spent?,
+            cost_place,
         })
     }
 }

@@ -241,6 +241,7 @@ fn whole_inventory() -> Inventory {
         ])),
         default_pair: Some(pair("gpt-4", "mixtral")),
         cascades: Some(BTreeMap::from([("gsm".to_owned(), vec![model("mixtral"), model("gpt-4")])])),
+        priced: Some(["gpt-4", "mixtral", "sonnet"].map(model).into()),
         intents: Some(["billing", "legal", "math", "contracts", "chat"].map(|i| (i.to_owned(), None)).into()),
     }
 }
@@ -312,4 +313,29 @@ fn without_models_a_predictive_strategy_takes_what_there_is() {
     inventory.pairs = Some(BTreeMap::new());
     let problems: Vec<String> = program.check(&inventory).iter().map(ToString::to_string).collect();
     assert_eq!(problems, ["p:3:1: strategy.a: no calibrated pair \"gpt-4/mixtral\": there is none"]);
+}
+
+#[test]
+fn a_limit_of_cost_needs_the_price_of_every_model_that_may_be_called() {
+    let program = example();
+    let mut inventory = whole_inventory();
+    inventory.priced = Some([model("mixtral")].into());
+    let told = |inventory: &Inventory| -> Vec<String> {
+        program.check(inventory).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        told(&inventory),
+        [
+            "policy.toml:64:20: budget.cost_usd_per_day: no price for gpt-4, sonnet: there are prices for mixtral"
+        ]
+    );
+    inventory.priced = Some(BTreeSet::new());
+    let said = told(&inventory);
+    assert!(
+        said[0].ends_with(
+            "no price for gpt-4, mixtral, sonnet: a limit of cost needs prices, and none are given"
+        )
+    );
+    inventory.priced = None;
+    assert!(told(&inventory).is_empty());
 }

@@ -13,6 +13,10 @@ pub enum Reason {
     HighStakes,
     /// Another rung than the policy's, served to see its outcome.
     Explored,
+    /// A policy names the model, whatever the odds.
+    ByPolicy,
+    /// The stage at which a cascade begins.
+    Cascade,
 }
 
 impl Reason {
@@ -23,6 +27,8 @@ impl Reason {
             Self::AtOrAboveThreshold => "at_or_above_threshold",
             Self::HighStakes => "high_stakes",
             Self::Explored => "explored",
+            Self::ByPolicy => "by_policy",
+            Self::Cascade => "cascade",
         }
     }
 }
@@ -55,7 +61,8 @@ pub struct Decision {
     pub propensity: f64,
     /// `Strong` when the top rung was chosen, `Weak` for any rung below.
     pub tier: Tier,
-    /// The win probability that decided: over the policy's rung, or over the last rung passed by.
+    /// The win probability that decided: over the policy's rung, or over the last rung passed by. 0, within [0, 1], where
+    /// a policy names a model that nothing is known of: then there is no evidence.
     pub win_probability: WinProbability,
     /// How far that probability is known.
     pub interval: ProbabilityInterval,

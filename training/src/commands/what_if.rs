@@ -53,7 +53,7 @@ impl WhatIfArgs {
         let LeftOut { other_models, own_threshold, failed_over, no_outcome, deep } = left_out;
         say(&format!(
             "{} decisions with an outcome; left out: {no_outcome} without, {own_threshold} at thresholds of their \
-             callers, {other_models} of other ladders, {failed_over} that another model answered",
+             callers or a policy, {other_models} of other ladders, {failed_over} that another model answered",
             rows.len()
         ));
         if deep > 0 {
@@ -89,7 +89,10 @@ impl WhatIfArgs {
             let known = WinProbability::new(decision.win_probability).ok();
             if !is_between(&joined, &self.strong, &self.weak) {
                 left_out.other_models += 1;
-            } else if decision.threshold_source == "request" {
+            } else if !decision.threshold_source.starts_with("operating_point:")
+                // While a budget is spent, what is served depends on it as well: propensities do not say how.
+                || decision.policy.as_ref().is_some_and(|policy| policy.spent.is_some())
+            {
                 left_out.own_threshold += 1;
             } else if joined.answered_by() != decision.action {
                 left_out.failed_over += 1;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::{Batch, Reported, StoreError, day_of};
-use crate::record::{DecisionRecord, Outcome, OutcomeRecord, RECORD_VERSION, time_of};
+use crate::record::{DecisionRecord, Outcome, OutcomeRecord, POLICY_RECORD_VERSION, time_of};
 
 /// Counts reports of decisions that are not there.
 pub(super) const UNKNOWN: &str = "SELECT count(*) FROM outcomes o WHERE NOT EXISTS \
@@ -111,7 +111,7 @@ fn parsed<T: DeserializeOwned>(text: &str, table: &str, place: i64, store: &str)
     serde_json::from_str(text).map_err(|e| StoreError::Malformed {
         store: store.to_owned(),
         what: format!(
-            "{table}, row {place}: no record of version {RECORD_VERSION} or older, which this build reads: {e}"
+            "{table}, row {place}: no record of version {POLICY_RECORD_VERSION} or older, which this build reads: {e}"
         ),
     })
 }

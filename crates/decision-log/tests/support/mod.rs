@@ -208,6 +208,7 @@ pub fn decision_at(time_us: i64, win_probability: f64) -> DecisionRecord {
         high_stakes: false,
         decision_time_us: 11.5,
         prompt: None,
+        policy: None,
     }
 }
 

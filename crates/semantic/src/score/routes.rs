@@ -50,10 +50,7 @@ impl RouteScores {
     /// The two best routes; equal ones in the order of the catalogue.
     pub(super) fn ranking(&self) -> Ranking {
         let (mut best, mut second) = (None::<usize>, None::<usize>);
-        for (route, score) in self.scores.iter().enumerate() {
-            if self.vetoed[route] || self.nearest[route].is_none() || *score <= 0.0 {
-                continue;
-            }
+        for route in (0..self.scores.len()).filter(|route| self.stands(*route)) {
             let above =
                 |other: Option<usize>| other.is_none_or(|other| self.order[route] > self.order[other]);
             if above(best) {
@@ -62,9 +59,26 @@ impl RouteScores {
                 second = Some(route);
             }
         }
-        let scored = |route: usize| Scored { route, score: self.scores[route] };
+        let scored = |route| self.scored(route);
         let nearest = self.nearest.iter().flatten().copied().reduce(f64::max).unwrap_or(0.0);
         Ranking { best: best.map(scored), runner_up: second.map(scored), nearest }
+    }
+
+    /// The best routes, at most this many; equal ones in the order of the catalogue.
+    pub(super) fn best(&self, most: usize) -> Vec<Scored> {
+        let mut routes: Vec<usize> = (0..self.scores.len()).filter(|route| self.stands(*route)).collect();
+        routes.sort_by(|a, b| self.order[*b].total_cmp(&self.order[*a]));
+        routes.truncate(most);
+        routes.into_iter().map(|route| self.scored(route)).collect()
+    }
+
+    /// Whether a route has anything in common with the query that its negatives do not have more of.
+    fn stands(&self, route: usize) -> bool {
+        !self.vetoed[route] && self.nearest[route].is_some() && self.scores[route] > 0.0
+    }
+
+    fn scored(&self, route: usize) -> Scored {
+        Scored { route, score: self.scores[route] }
     }
 }
 

@@ -6,6 +6,7 @@
     reason = "shared by test binaries that use different parts"
 )]
 
+pub mod cascade;
 pub mod deep;
 
 use std::path::PathBuf;
@@ -27,23 +28,29 @@ use training::pipeline::{Evidence, Plan, train, write};
 /// The folder of an artifact trained on a small starter corpus, once per test binary.
 pub fn artifact() -> PathBuf {
     static FOLDER: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    FOLDER.get_or_init(|| trained(5)).1.clone()
+    FOLDER.get_or_init(|| trained(5, usize::MAX)).1.clone()
 }
 
 /// Another one.
 pub fn other_artifact() -> PathBuf {
     static FOLDER: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    FOLDER.get_or_init(|| trained(6)).1.clone()
+    FOLDER.get_or_init(|| trained(6, usize::MAX)).1.clone()
 }
 
-fn trained(seed: u64) -> (tempfile::TempDir, PathBuf) {
+/// One that knows the default pair alone.
+pub fn lean_artifact() -> PathBuf {
+    static FOLDER: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    FOLDER.get_or_init(|| trained(7, 1)).1.clone()
+}
+
+fn trained(seed: u64, pairs: usize) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let artifact = folder.path().join("small");
     let mut examples = starter::generate(1_500, seed);
     corpus::group_duplicates(&mut examples);
     let plan = Plan {
         name: "small".into(),
-        pairs: training::commands::starter_pairs().unwrap(),
+        pairs: training::commands::starter_pairs().unwrap().into_iter().take(pairs).collect(),
         network: classifier_config(),
         fit: FitConfig { epochs: 3, ..FitConfig::default() },
         prior: None,

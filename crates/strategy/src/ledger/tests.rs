@@ -10,7 +10,7 @@ const NOON_US: u64 = 20_000 * DAY_US + DAY_US / 2;
 
 fn budget(cost_usd_per_day: Option<f64>, strong_calls_per_minute: Option<u32>) -> Budget {
     let place = Place { line: 1, column: 1, key: String::new() };
-    Budget { cost_usd_per_day, strong_calls_per_minute, when_spent: Goto { to: 0, place } }
+    Budget { cost_usd_per_day, strong_calls_per_minute, when_spent: Goto { to: 0, place }, cost_place: None }
 }
 
 fn call(is_strong: bool, expected_cost_usd: f64) -> Call {

@@ -1,0 +1,152 @@
+//! From files to a version: every file read, held against the artifact and against the others, all faults at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use economics::Prices;
+use router::ArtifactInfo;
+use sha2::{Digest, Sha256};
+use strategy::{Budget, Inventory, Problem, Program, Severity};
+use types::{ModelName, ModelPair};
+
+use super::{Governing, Purse, Version, unsigned};
+use crate::config::ProgramConfig;
+use crate::intents::Intents;
+use crate::record::now_us;
+
+/// Characters of a policy's version: 64 bits of a sha256 in hexadecimal.
+const VERSION_CHARS: usize = 16;
+
+/// What a version was read from: time and length of each file, and the artifact it was held against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stamps {
+    files: [Option<(SystemTime, u64)>; 3],
+    artifact: String,
+}
+
+impl Stamps {
+    pub(super) fn of(config: &ProgramConfig, info: &ArtifactInfo) -> Self {
+        let stamp = |file: &Option<std::path::PathBuf>| {
+            let metadata = std::fs::metadata(file.as_ref()?).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        };
+        let files = [&config.policy, &config.catalogue, &config.prices].map(stamp);
+        Self { files, artifact: info.version.clone() }
+    }
+}
+
+/// Reads everything that is configured. The budget goes on from where it was `before`.
+pub(super) fn version(
+    config: &ProgramConfig,
+    served: &BTreeSet<ModelName>,
+    info: &ArtifactInfo,
+    before: &Version,
+) -> Result<Version, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut refuse = |problem: String| problems.push(problem);
+    let prices = config.prices.as_deref().and_then(|file| prices(file).map_err(&mut refuse).ok());
+    let intents = config.catalogue.as_deref().map(|file| Intents::read(file).map_err(&mut refuse).ok());
+    let governing = config.policy.as_deref().map(|file| {
+        let inventory =
+            inventory(served, info, prices.as_ref(), intents.as_ref().map(Option::as_ref), before);
+        governing(file, &inventory, prices.as_ref(), before.governing.as_deref())
+    });
+    let governing = match governing.transpose() {
+        Ok(governing) => governing.map(Arc::new),
+        Err(found) => {
+            problems.extend(found);
+            None
+        }
+    };
+    if problems.is_empty() {
+        Ok(Version { governing, intents: intents.flatten().map(Arc::new), chains: before.chains.clone() })
+    } else {
+        Err(problems)
+    }
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn prices(file: &Path) -> Result<Prices, String> {
+    Prices::parse(&file.display().to_string(), &read(file)?).map_err(|error| error.to_string())
+}
+
+/// What a policy may name. A catalogue that could not be read is not known; without one there is no intent.
+fn inventory(
+    served: &BTreeSet<ModelName>,
+    info: &ArtifactInfo,
+    prices: Option<&Prices>,
+    intents: Option<Option<&Intents>>,
+    before: &Version,
+) -> Inventory {
+    let cascades = before.chains.as_ref().map(|chains| chains.models()).unwrap_or_default();
+    let priced: BTreeSet<ModelName> =
+        prices.into_iter().flat_map(Prices::models).filter_map(|model| ModelName::new(model).ok()).collect();
+    let staged = cascades.values().flatten();
+    let models = info.models.iter().chain(served).chain(&priced).chain(staged).cloned().collect();
+    let points = |pair: &ModelPair| {
+        let of = info.operating_points.iter().filter(|point| point.pair == *pair);
+        of.map(|point| point.name.clone()).collect()
+    };
+    let pairs = info.pairs.iter().map(|pair| (pair.clone(), points(pair))).collect();
+    let intents = match intents {
+        None => Some(BTreeMap::new()),
+        Some(intents) => intents.map(Intents::models),
+    };
+    Inventory {
+        models: Some(models),
+        pairs: Some(pairs),
+        default_pair: Some(info.default_pair.clone()),
+        cascades: Some(cascades),
+        priced: Some(priced),
+        intents,
+    }
+}
+
+fn governing(
+    file: &Path,
+    inventory: &Inventory,
+    prices: Option<&Prices>,
+    before: Option<&Governing>,
+) -> Result<Governing, Vec<String>> {
+    let text = read(file).map_err(|problem| vec![problem])?;
+    let told = |problems: &[Problem]| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let program = Program::parse(&file.display().to_string(), &text).map_err(|problems| told(&problems))?;
+    let found = program.check(inventory);
+    if found.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(told(&found));
+    }
+    let mut costs_usd = BTreeMap::new();
+    for model in inventory.priced.iter().flatten() {
+        let cost_usd = prices.map(|prices| prices.call_usd(model.as_str(), 1.0)).transpose();
+        let cost_usd = cost_usd.map_err(|error| vec![error.to_string()])?;
+        costs_usd.extend(cost_usd.map(|cost_usd| (model.clone(), cost_usd)));
+    }
+    let mut version = hex::encode(Sha256::digest(&text));
+    version.truncate(VERSION_CHARS);
+    let warnings = [told(program.warnings()), told(&found)].concat();
+    let purse = program.budget().map(|budget| purse(budget, before));
+    Ok(Governing { program, version, purse, costs_usd, warnings })
+}
+
+/// The purse of a budget. One whose limits stay the same is kept; another goes on from what was spent before.
+fn purse(budget: &Budget, before: Option<&Governing>) -> Arc<Mutex<Purse>> {
+    let limits = |budget: &Budget| (budget.cost_usd_per_day, budget.strong_calls_per_minute);
+    let kept = before.and_then(|before| before.program.budget().zip(before.purse.as_ref()));
+    if let Some((old, purse)) = kept
+        && limits(old) == limits(budget)
+    {
+        return Arc::clone(purse);
+    }
+    let now_us = unsigned(now_us());
+    let mut purse = Purse::new(budget, now_us);
+    if let Some((_, old)) = kept {
+        let spent = old.lock().unwrap_or_else(PoisonError::into_inner).standing(now_us);
+        purse.carry_over(&spent, now_us);
+    }
+    Arc::new(Mutex::new(purse))
+}
