@@ -47,6 +47,7 @@ fn with_cascade(folder: &Path) -> PathBuf {
         data: String::new(),
         rows: 0,
         created: String::new(),
+        command: String::new(),
         measured: BTreeMap::new(),
         certificate: None,
         bound_to: String::new(),

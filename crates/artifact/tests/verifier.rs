@@ -74,6 +74,7 @@ fn cascade(bound_to: &str) -> CascadeRecord {
         data: "none".into(),
         rows: 40,
         created: "2026-01-01T00:00:00Z".into(),
+        command: String::new(),
         measured: BTreeMap::new(),
         certificate: None,
         bound_to: bound_to.into(),

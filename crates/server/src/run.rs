@@ -110,12 +110,7 @@ pub(crate) async fn run_with(
         routes = routes.accept_compressed(encoding).send_compressed(encoding);
     }
     let (health, health_service) = tonic_health::server::health_reporter();
-    let mut served = vec![router_service_server::SERVICE_NAME];
-    served.extend(config.program.catalogue.is_some().then_some(semantic_service_server::SERVICE_NAME));
-    if memory.is_some() {
-        served.extend([outcome_service_server::SERVICE_NAME, monitor_service_server::SERVICE_NAME]);
-    }
-    served.extend(cascades.is_some().then_some(cascade_service_server::SERVICE_NAME));
+    let served = served(config, memory.is_some(), cascades.is_some());
     for name in &served {
         health.set_service_status(name, ServingStatus::Serving).await;
     }
@@ -162,6 +157,18 @@ pub(crate) async fn run_with(
         memory.close(config.drain_timeout).await;
     }
     Ok(ended?)
+}
+
+/// The services whose health is told.
+fn served(config: &Config, remembers: bool, cascades: bool) -> Vec<&'static str> {
+    let all = [
+        (true, router_service_server::SERVICE_NAME),
+        (config.program.catalogue.is_some(), semantic_service_server::SERVICE_NAME),
+        (remembers, outcome_service_server::SERVICE_NAME),
+        (remembers, monitor_service_server::SERVICE_NAME),
+        (cascades, cascade_service_server::SERVICE_NAME),
+    ];
+    all.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
 }
 
 fn builder() -> Server {

@@ -221,6 +221,7 @@ fn inventory(
     }
     Ok(Inventory {
         models: None,
+        priced: None,
         pairs: Some(pairs),
         default_pair: Some(artifact.default_pair().clone()),
         cascades: Some(cascades),

@@ -174,6 +174,7 @@ pub(super) mod tests {
             data: String::new(),
             rows: 1,
             created: String::new(),
+            command: String::new(),
             measured: BTreeMap::new(),
             certificate: None,
             bound_to: String::new(),
@@ -251,7 +252,8 @@ pub(super) mod tests {
             edit(&mut record);
             Cascade::new("bad", &record, |_| true).unwrap_err().to_string()
         };
-        let cases: [(fn(&mut CascadeRecord), &str); 5] = [
+        type Break = fn(&mut CascadeRecord);
+        let cases: [(Break, &str); 5] = [
             (|r| r.stages[1].cost_usd = -1.0, "cascade bad: call_usd"),
             (|r| r.stages[1].escalation_rate = 1.5, "cascade bad: escalation_rate"),
             (|r| r.stages[0].abstain_below = 0.9, "cascade bad: abstain_below"),

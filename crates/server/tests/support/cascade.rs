@@ -101,6 +101,7 @@ fn record(stages: Vec<StageRecord>) -> CascadeRecord {
         data: String::new(),
         rows: 40,
         created: "2026-01-01T00:00:00Z".into(),
+        command: String::new(),
         measured: [("error".to_owned(), figure)].into(),
         certificate: None,
         bound_to: String::new(),
