@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use calibration::numeric::sigmoid;
 use calibration::{Band, Calibrated, SliceOffsets};
 use classifier::{Backend, Classifier, GeneralAxis, Scratch};
 use encoder::{EncoderFiles, EncoderOptions};
 use serde::de::DeserializeOwned;
-use types::{ModelName, ModelPair};
+use types::{ModelName, ModelPair, Query};
 
 use crate::deep::{EncoderPlace, read_encoder};
 use crate::manifest::{DeepRecord, FORMAT_VERSION, Manifest};
@@ -155,6 +156,24 @@ impl Artifact {
         slices: impl IntoIterator<Item = &'a str>,
     ) -> Option<Calibrated> {
         calibrated(&self.classifier, scratch, calibrator, slices)
+    }
+
+    /// The chance of an acceptable answer of a model as the classifier reads it off the query, in [0, 1]. Not calibrated: a
+    /// signal for a verifier. `None` for an unknown model.
+    pub fn predicted_success(&self, query: &Query, model: &ModelName, scratch: &mut Scratch) -> Option<f64> {
+        self.classifier.read(query, scratch);
+        self.classifier.success_score(scratch, model).map(|score| sigmoid(score.logit()))
+    }
+
+    /// The cosine of the encoder's vectors of a query and an answer; `None` without a deep tier, or where one of them
+    /// has no vector.
+    pub fn similarity(&self, query: &Query, answer: &str) -> Option<f64> {
+        let deep = self.deep.as_ref()?;
+        let (a, b) = (deep.vector(query).ok()?, deep.vector(&Query::text(answer)).ok()?);
+        let dot =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+        let length = (dot(&a, &a) * dot(&b, &b)).sqrt();
+        (length > 0.0).then(|| (dot(&a, &b) / length).clamp(-1.0, 1.0))
     }
 
     fn replay_probes(&self, folder: &Path) -> Result<(), ArtifactError> {

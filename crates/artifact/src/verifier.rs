@@ -44,6 +44,8 @@ pub struct VerifierManifest {
     pub tasks: Vec<String>,
     /// Signals beside the text that its training answers carried; of others it has learned nothing.
     pub signals: Vec<String>,
+    /// The version of the router's artifact whose reading of query and answer were signals, where it gave any.
+    pub router: Option<String>,
     /// Hyper-parameters of the fit, as the trainer writes them.
     pub training: serde_json::Value,
     /// The evidence.
@@ -230,6 +232,8 @@ pub struct VerifierDraft<'a> {
     pub by_model: BTreeMap<ModelName, AnswerCalibrator>,
     /// See [`VerifierManifest::signals`].
     pub signals: Vec<String>,
+    /// See [`VerifierManifest::router`].
+    pub router: Option<String>,
     /// Hyper-parameters of the fit.
     pub training: serde_json::Value,
     /// The evidence.
@@ -288,6 +292,7 @@ impl VerifierDraft<'_> {
             models: self.verifier.models.iter().map(|model| model.as_str().to_owned()).collect(),
             tasks: self.verifier.lengths.tasks.clone(),
             signals: self.signals,
+            router: self.router,
             training: self.training,
             data: self.data,
             metrics: self.metrics,

@@ -96,6 +96,7 @@ fn draft(verifier: &Verifier, cascade: Option<CascadeRecord>) -> VerifierDraft<'
         pooled: calibrator(0.0),
         by_model: [(model("small"), calibrator(0.5))].into(),
         signals: vec!["finish_reason".into()],
+        router: None,
         training: serde_json::Value::Null,
         data,
         metrics: VerifierMetrics::default(),

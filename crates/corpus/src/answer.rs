@@ -34,6 +34,10 @@ pub(crate) struct AnswerRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     other_answers: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    predicted_success: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    similarity: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     cost_usd: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     latency_s: Option<f64>,
@@ -65,6 +69,15 @@ impl AnswerRecord {
                 (0.0..=1.0).contains(&value)
             })?,
             other_answers: self.other_answers,
+            predicted_success: within(
+                "predicted_success",
+                self.predicted_success,
+                "a probability in [0, 1]",
+                |value| (0.0..=1.0).contains(&value),
+            )?,
+            similarity: within("similarity", self.similarity, "a cosine in [-1, 1]", |value| {
+                (-1.0..=1.0).contains(&value)
+            })?,
         };
         Ok(Answer {
             text: self.text,
@@ -85,6 +98,8 @@ impl From<&Answer> for AnswerRecord {
             least_log_probability: signals.least_log_probability,
             first_margin: signals.first_margin,
             other_answers: signals.other_answers,
+            predicted_success: signals.predicted_success,
+            similarity: signals.similarity,
             cost_usd,
             latency_s,
         }

@@ -27,7 +27,7 @@ pub const ANSWER_LEN: usize = ANSWER_NAMES.len();
 
 /// The features of an answer in the order of the row. Logs are `ln(1 + x)`, shares lie in [0, 1], flags are 0 or 1; a
 /// signal that was not supplied is 0 beside a flag that says so.
-pub const ANSWER_NAMES: [&str; 44] = [
+pub const ANSWER_NAMES: [&str; 48] = [
     "empty",
     "ends_with_final_answer",
     "final_answer_is_option",
@@ -72,6 +72,10 @@ pub const ANSWER_NAMES: [&str; 44] = [
     "agreement_known",
     "agreement_share",
     "log_other_answers",
+    "predicted_success_known",
+    "predicted_success_logit",
+    "similarity_known",
+    "similarity",
 ];
 
 /// An answer beside its query.

@@ -1,6 +1,7 @@
 //! Decisions that are made elsewhere: a policy or a cascade names the model, and what is known of the query is scored and
 //! said all the same.
 
+use features::answer::Signals;
 use types::{
     Decision, Ladder, ModelName, ModelPair, ProbabilityInterval, Query, Reason, Threshold, Tier,
     WinProbability,
@@ -22,6 +23,25 @@ pub struct Given<'a> {
 }
 
 impl Router {
+    /// Adds to what is known of an answer what this router reads off query and answer, as far as `learned` names it and
+    /// nobody said it: the signals of a verifier that was fitted with this artifact.
+    pub fn add_signals(
+        &self,
+        (query, answer): (&Query, &str),
+        model: &ModelName,
+        learned: &[String],
+        signals: &mut Signals,
+    ) {
+        let wanted = |name: &str| learned.iter().any(|learned| learned == name);
+        if signals.predicted_success.is_none() && wanted("predicted_success") {
+            signals.predicted_success =
+                self.with_scratch(|scratch| self.artifact.predicted_success(query, model, scratch));
+        }
+        if signals.similarity.is_none() && wanted("similarity") {
+            signals.similarity = self.artifact.similarity(query, answer);
+        }
+    }
+
     /// The calibrated pair that has something to say of a model: the default one, or the first it belongs to.
     pub fn pair_of(&self, model: &ModelName) -> Option<&ModelPair> {
         let info = self.info();

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::ServeError;
 use crate::config::Config;
 use crate::record::now_us;
+use crate::rollout::Rollouts;
 use crate::service::deadline;
 use crate::status::RequestError;
 use convert::Answered;
@@ -41,6 +42,7 @@ pub(crate) struct CascadesService(Arc<Inner>);
 struct Inner {
     chains: Arc<Chains>,
     admission: Arc<Admission>,
+    rollouts: Arc<Rollouts>,
     replays: Replays,
 }
 
@@ -99,8 +101,9 @@ pub(crate) fn service(
     chains: Arc<Chains>,
     config: &Config,
     admission: Arc<Admission>,
+    rollouts: Arc<Rollouts>,
 ) -> CascadeServiceServer<CascadesService> {
-    let inner = Inner { chains, admission, replays: Replays::default() };
+    let inner = Inner { chains, admission, rollouts, replays: Replays::default() };
     let mut server = CascadeServiceServer::new(CascadesService(Arc::new(inner)))
         .max_decoding_message_size(config.max_request_bytes);
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
@@ -210,7 +213,7 @@ impl Inner {
     }
 
     fn assess(&self, request: v1::AssessRequest, arrived_ms: u64) -> Result<v1::AssessResponse, Fault> {
-        let answered = Answered::new(request)?;
+        let mut answered = Answered::new(request)?;
         let query = self.chains.key.query(&answered.query);
         let At { cascade, stage, claims } = self.locate(&answered, &query, arrived_ms)?;
         let answer = answered.fingerprint(&self.chains.key);
@@ -221,6 +224,12 @@ impl Inner {
         let deadline_ms = told_ms.or(claims.as_ref().and_then(|claims| claims.deadline_ms));
         let predicted = convert::predicted(&answered.predicted_success, cascade)?;
         let judging = Instant::now();
+        let router = self.rollouts.incumbent();
+        let manifest = self.chains.cascades.manifest();
+        if manifest.router.as_ref() == Some(&router.info().version) {
+            let texts = (&answered.query, answered.text.as_str());
+            router.add_signals(texts, &cascade.stage(stage)?.model, &manifest.signals, &mut answered.signals);
+        }
         let given = AnswerAt {
             stage,
             query: &answered.query,

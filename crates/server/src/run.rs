@@ -103,7 +103,9 @@ pub(crate) async fn run_with(
     let watching = programs.watch(Arc::clone(&rollouts));
     let matching =
         SemanticServiceServer::new(service.matching()).max_decoding_message_size(config.max_request_bytes);
-    let cascades = programs.chains().map(|chains| cascade::service(chains, config, service.admission()));
+    let cascades = programs
+        .chains()
+        .map(|chains| cascade::service(chains, config, service.admission(), Arc::clone(&rollouts)));
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {

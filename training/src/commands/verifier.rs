@@ -1,10 +1,12 @@
 //! `training verifier`: fit a verifier of answers on answers with outcomes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use artifact::{VerifierData, VerifierDraft};
+use artifact::{Artifact, VerifierData, VerifierDraft};
 use clap::{Args, Subcommand};
+use classifier::Backend;
+use corpus::Example;
 use features::FeatureConfig;
 use features::answer::SIGNAL_NAMES;
 use types::ModelName;
@@ -37,6 +39,13 @@ struct FitArgs {
     /// Only the answers of these models; of all by default.
     #[arg(long, value_name = "MODEL", value_delimiter = ',')]
     models: Vec<String>,
+    /// Let the readings of this router's artifact be signals: the chance of success that it sees in the query, and with
+    /// --similarity how near query and answer are to its encoder. It must not have been fitted on this data.
+    #[arg(long, value_name = "FOLDER")]
+    router: Option<PathBuf>,
+    /// See --router; reads every text with the encoder, milliseconds each.
+    #[arg(long, requires = "router")]
+    similarity: bool,
     /// Penalty of n-grams of the query.
     #[arg(long, default_value_t = VerifierConfig::default().ridge_query)]
     ridge_query: f64,
@@ -89,12 +98,35 @@ impl FitArgs {
         }
     }
 
+    /// Adds the readings of a router's artifact to the answers' signals; its version.
+    fn read_by(&self, folder: &Path, examples: &mut [Example]) -> Result<String> {
+        let artifact = Artifact::load(folder, Backend::Flex)?;
+        let manifest = artifact.manifest();
+        ensure!(
+            manifest.data.fingerprint != corpus::fingerprint(&*examples),
+            "{} was fitted on this data: what it reads off these queries is no signal of others",
+            folder.display()
+        );
+        let mut scratch = artifact.classifier().scratch();
+        for example in examples {
+            for (model, answer) in &mut example.evidence.answers {
+                let signals = &mut answer.signals;
+                signals.predicted_success = artifact.predicted_success(&example.query, model, &mut scratch);
+                if self.similarity {
+                    signals.similarity = artifact.similarity(&example.query, &answer.text);
+                }
+            }
+        }
+        Ok(manifest.version.clone())
+    }
+
     fn run(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
         let (config, features) = (self.config(), FeatureConfig::default());
         let Loaded { mut examples, sources, .. } = self.data.load_with_answers(say)?;
         examples.retain(|example| !example.evidence.answers.is_empty());
         ensure!(!examples.is_empty(), "no row carries answers: give them in a field `answers`, by model");
         corpus::group_duplicates(&mut examples);
+        let router = self.router.as_deref().map(|folder| self.read_by(folder, &mut examples)).transpose()?;
         let only = self.models.iter().map(|m| ModelName::new(m)).collect::<Result<Vec<_>, _>>()?;
         let answers = Answers::read(&examples, &only, &features);
         say(&format!(
@@ -129,6 +161,7 @@ impl FitArgs {
             pooled,
             by_model,
             signals: seen.map(|(name, _)| (*name).to_owned()).collect(),
+            router,
             training: serde_json::json!({ "command": super::fit::command_line(), "fit": config }),
             data: VerifierData {
                 fingerprint: corpus::fingerprint(&examples),

@@ -98,6 +98,7 @@ impl VerifierArtifact {
             pooled: self.pooled.clone(),
             by_model: self.by_model.clone(),
             signals: manifest.signals.clone(),
+            router: manifest.router.clone(),
             training: manifest.training.clone(),
             data: manifest.data.clone(),
             metrics: manifest.metrics.clone(),

@@ -51,15 +51,30 @@ pub struct Signals {
     pub first_margin: Option<f64>,
     /// Other answers to the same query: further samples, or other models'.
     pub other_answers: Vec<String>,
+    /// The chance of an acceptable answer as a router saw it from the query alone, in [0, 1]; it need not be calibrated,
+    /// only the same router's that the verifier was fitted with.
+    pub predicted_success: Option<f64>,
+    /// Cosine of the vectors that an encoder gives of query and answer, in [-1, 1]; of the same encoder always.
+    pub similarity: Option<f64>,
 }
 
+/// Predictions are held within this logit: beyond it they say no more.
+const FARTHEST_LOGIT: f64 = 8.0;
+
 /// Names of the signals, for cards and warnings.
-pub const SIGNAL_NAMES: [&str; 3] = ["finish_reason", "log_probability", "other_answers"];
+pub const SIGNAL_NAMES: [&str; 5] =
+    ["finish_reason", "log_probability", "other_answers", "predicted_success", "similarity"];
 
 impl Signals {
     /// Which of [`SIGNAL_NAMES`] are supplied.
     pub fn supplied(&self) -> [bool; SIGNAL_NAMES.len()] {
-        [self.finish_reason.is_some(), self.knows_log_probability(), !self.other_answers.is_empty()]
+        [
+            self.finish_reason.is_some(),
+            self.knows_log_probability(),
+            !self.other_answers.is_empty(),
+            self.predicted_success.is_some(),
+            self.similarity.is_some(),
+        ]
     }
 
     fn knows_log_probability(&self) -> bool {
@@ -87,6 +102,13 @@ impl Signals {
             flag(agreement.is_some()),
             agreement.map_or(0.0, |agreement| agreement.own_share as f32),
             log(self.other_answers.len()),
+        ]);
+        let logit = |p: f64| (p / (1.0 - p)).ln().clamp(-FARTHEST_LOGIT, FARTHEST_LOGIT);
+        row.extend([
+            flag(self.predicted_success.is_some()),
+            self.predicted_success.map_or(0.0, |p| logit(p.clamp(0.0, 1.0)) as f32),
+            flag(self.similarity.is_some()),
+            self.similarity.map_or(0.0, |cosine| cosine.clamp(-1.0, 1.0) as f32),
         ]);
     }
 }

@@ -65,6 +65,8 @@ fn a_row_says_what_is_there() {
         least_log_probability: Some(f64::NEG_INFINITY),
         first_margin: Some(0.25),
         other_answers: vec!["It is b".into(), "The answer is (B)".into()],
+        predicted_success: Some(1.0),
+        similarity: Some(0.5),
     };
     let cut = read(query, "I'm sorry, the answer is B, because we", &signals);
     assert_eq!(value(&cut, "finish_length"), 1.0);
@@ -72,7 +74,8 @@ fn a_row_says_what_is_there() {
     assert_eq!(value(&cut, "agreement_share"), 0.5);
     assert_eq!(value(&cut, "ends_in_the_middle"), 1.0);
     assert!(value(&cut, "log_refusals") > 0.0);
-    assert_eq!(signals.supplied(), [true; 3]);
+    assert_eq!((value(&cut, "predicted_success_logit"), value(&cut, "similarity")), (8.0, 0.5));
+    assert_eq!(signals.supplied(), [true; 5]);
 }
 
 proptest! {

@@ -247,13 +247,13 @@ pub(super) mod tests {
 
     #[test]
     fn numbers_that_are_none_are_refused_with_the_cascade() {
-        let refused = |edit: fn(&mut CascadeRecord)| {
+        type Edit = fn(&mut CascadeRecord);
+        let refused = |edit: Edit| {
             let mut record = cascade(&CHAIN).record().clone();
             edit(&mut record);
             Cascade::new("bad", &record, |_| true).unwrap_err().to_string()
         };
-        type Break = fn(&mut CascadeRecord);
-        let cases: [(Break, &str); 5] = [
+        let cases: [(Edit, &str); 5] = [
             (|r| r.stages[1].cost_usd = -1.0, "cascade bad: call_usd"),
             (|r| r.stages[1].escalation_rate = 1.5, "cascade bad: escalation_rate"),
             (|r| r.stages[0].abstain_below = 0.9, "cascade bad: abstain_below"),

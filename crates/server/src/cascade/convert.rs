@@ -132,11 +132,19 @@ impl Answered {
 
     /// What a retry has in common with the first try: the answer and what is known of it.
     pub(crate) fn fingerprint(&self, key: &TokenKey) -> Fingerprint {
-        let Signals { finish_reason, mean_log_probability, least_log_probability, first_margin, .. } =
-            &self.signals;
+        let Signals {
+            finish_reason,
+            mean_log_probability,
+            least_log_probability,
+            first_margin,
+            other_answers: _,
+            predicted_success,
+            similarity,
+        } = &self.signals;
         // No signal is NaN: here it stands for one that is missing.
-        let numbers = [mean_log_probability, least_log_probability, first_margin]
-            .map(|number| number.unwrap_or(f64::NAN).to_le_bytes());
+        let numbers =
+            [mean_log_probability, least_log_probability, first_margin, predicted_success, similarity]
+                .map(|number| number.unwrap_or(f64::NAN).to_le_bytes());
         let reason = finish_reason.map_or("", FinishReason::as_str).as_bytes();
         let known = [self.text.as_bytes(), reason].into_iter().chain(numbers.iter().map(<[u8; 8]>::as_slice));
         let others = self.signals.other_answers.iter().map(String::as_bytes);
@@ -173,6 +181,13 @@ fn signals(wire: v1::AnswerSignals) -> Result<Signals, RequestError> {
         least_log_probability: within(least, wire.least_log_probability, logarithm, expected)?,
         first_margin: within("signals.first_margin", wire.first_margin, 0.0..=1.0, "a number in [0, 1]")?,
         other_answers: wire.other_answers,
+        predicted_success: within(
+            "signals.predicted_success",
+            wire.predicted_success,
+            0.0..=1.0,
+            "a number in [0, 1]",
+        )?,
+        similarity: within("signals.similarity", wire.similarity, -1.0..=1.0, "a number in [-1, 1]")?,
     })
 }
 

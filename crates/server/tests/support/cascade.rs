@@ -118,6 +118,7 @@ pub fn write(folder: &Path, slope: f64, default: Vec<StageRecord>) -> VerifierMa
         pooled: calibrator(slope),
         by_model: [(name("small"), calibrator(slope)), (name("medium"), calibrator(slope))].into(),
         signals: vec!["finish_reason".into()],
+        router: None,
         training: serde_json::Value::Null,
         data: VerifierData {
             fingerprint: String::new(),
