@@ -221,6 +221,16 @@ fn ways_of_routing_are_compared_on_the_same_queries() {
     assert!(line("intents")["decision_us"].as_f64().unwrap() > 0.0);
     assert_eq!(figure("policy", "error"), figure("intents", "error"), "the policy's default");
     assert_eq!(line("only large")["strong_call_rate"], 1.0);
+    // A verifier that hears the router, too.
+    let heard = at("heard");
+    let line = format!(
+        "verifier fit -d {} -o {heard} --router {} --resamples 40",
+        answered(folder.path(), 700, 5).display(),
+        at("router")
+    );
+    text(&training(&line.split_whitespace().collect::<Vec<_>>()));
+    let manifest = VerifierArtifact::load(Path::new(&heard)).unwrap().manifest().clone();
+    assert!(manifest.router.is_some() && manifest.signals == ["predicted_success"], "{:?}", manifest.signals);
     std::fs::write(at("bad.toml"), POLICY.replace("\"default\"\n", "\"none\"\n")).unwrap();
     let refused = compare(&at("bad.toml"));
     let told = String::from_utf8_lossy(&refused.stdout).into_owned();

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use artifact::VerifierArtifact;
+use artifact::{Artifact, VerifierArtifact};
 use clap::{Args, Subcommand, ValueEnum};
-use classifier::WideScratch;
+use classifier::{Backend, WideScratch};
 use corpus::Example;
 use features::FeatureConfig;
 use policy::cascade::{
@@ -19,7 +19,7 @@ use crate::cascade::rows::Costs;
 use crate::cascade::tuned::{TunedCascade, Wanted, tuned_cascade};
 use crate::cascade::{CascadeRows, lines, page};
 use crate::prices::Prices;
-use crate::verifier::{Answers, HeldOutAnswers, VerifierConfig, View, refreshed};
+use crate::verifier::{Answers, HeldOutAnswers, VerifierConfig, View, add_readings, refreshed};
 
 /// Cascades of models behind a verifier.
 #[derive(Debug, Clone, Args)]
@@ -53,6 +53,9 @@ struct TuneArgs {
     /// What judging one answer costs, in US dollars.
     #[arg(long, default_value_t = 0.0)]
     verifier_usd: f64,
+    /// Folder of the router's artifact, where its readings were signals of the verifier's fit.
+    #[arg(long, value_name = "FOLDER")]
+    router: Option<PathBuf>,
     /// The verifier was not fitted on this data: judge it as it is, without folds.
     #[arg(long)]
     new_data: bool,
@@ -187,6 +190,9 @@ impl TuneArgs {
         examples.retain(|example| !example.evidence.answers.is_empty());
         ensure!(!examples.is_empty(), "no row carries answers: give them in a field `answers`, by model");
         corpus::group_duplicates(&mut examples);
+        let router =
+            self.router.as_deref().map(|folder| Artifact::load(folder, Backend::Flex)).transpose()?;
+        read_as_fitted(&verifier, router.as_ref(), &mut examples)?;
         let (answers, probabilities) = judged(&verifier, &examples, &models, self.new_data, say)?;
         let costs = Costs { prices: prices.as_ref(), verifier_usd: self.verifier_usd };
         let rows = CascadeRows::new(&examples, &answers, &probabilities, &models, &costs)?;
@@ -255,6 +261,22 @@ impl TuneArgs {
         }
         Ok(())
     }
+}
+
+/// Adds the signals that the verifier's fit took from a router's artifact, where it took any.
+pub(super) fn read_as_fitted(
+    verifier: &VerifierArtifact,
+    router: Option<&Artifact>,
+    examples: &mut [Example],
+) -> Result<()> {
+    let manifest = verifier.manifest();
+    let Some(version) = &manifest.router else { return Ok(()) };
+    let router = router.filter(|router| router.manifest().version == *version);
+    let router = router.with_context(|| {
+        format!("the verifier learned from the readings of artifact {version}: give that one")
+    })?;
+    add_readings(examples, router, manifest.signals.iter().any(|signal| signal == "similarity"));
+    Ok(())
 }
 
 /// A success probability for every answer, of a verifier that saw none of the query's group.

@@ -14,7 +14,7 @@ use semantic::{Ask, FitOptions, Matcher, evaluate};
 use strategy::{Inventory, Problem, Program, Severity};
 use types::ModelName;
 
-use super::cascade::judged;
+use super::cascade::{judged, read_as_fitted};
 use super::{DataArgs, Loaded, Purpose, untouched};
 use crate::cascade::CascadeRows;
 use crate::cascade::rows::Costs;
@@ -87,6 +87,7 @@ impl CompareArgs {
         let mut examples: Vec<_> = rows.into_iter().map(|row| examples[row].clone()).collect();
         examples.retain(|example| !example.evidence.answers.is_empty());
         ensure!(!examples.is_empty(), "no row carries answers: give them in a field `answers`, by model");
+        read_as_fitted(&verifier, Some(&artifact), &mut examples)?;
         let models = Bench::models(&program, &artifact, cascades, matcher.as_ref())?;
         let (answers, probabilities) = judged(&verifier, &examples, &models, self.new_data, say)?;
         let costs = Costs { prices: prices.as_ref(), verifier_usd: self.verifier_usd };

@@ -13,7 +13,9 @@ use types::ModelName;
 
 use super::{DataArgs, Loaded};
 use crate::verifier::measure::{Scored, measure};
-use crate::verifier::{Answers, HeldOutAnswers, VerifierConfig, View, card_files, fit_verifier};
+use crate::verifier::{
+    Answers, HeldOutAnswers, VerifierConfig, View, add_readings, card_files, fit_verifier,
+};
 
 /// Fit a verifier of answers, and use it.
 #[derive(Debug, Clone, Args)]
@@ -107,16 +109,7 @@ impl FitArgs {
             "{} was fitted on this data: what it reads off these queries is no signal of others",
             folder.display()
         );
-        let mut scratch = artifact.classifier().scratch();
-        for example in examples {
-            for (model, answer) in &mut example.evidence.answers {
-                let signals = &mut answer.signals;
-                signals.predicted_success = artifact.predicted_success(&example.query, model, &mut scratch);
-                if self.similarity {
-                    signals.similarity = artifact.similarity(&example.query, &answer.text);
-                }
-            }
-        }
+        add_readings(examples, &artifact, self.similarity);
         Ok(manifest.version.clone())
     }
 

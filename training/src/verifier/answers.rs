@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use artifact::Artifact;
 use classifier::AnswerRead;
 use corpus::{Answer, Example};
 use features::answer::{AnswerFeatures, AnswerReader, SIGNAL_NAMES};
@@ -99,6 +100,21 @@ impl Answers {
     pub fn read_of<'a>(&'a self, row: &'a Row) -> AnswerRead<'a> {
         let (query, answer) = (&self.queries[row.example], &row.answer);
         AnswerRead { query, answer, row: &row.marks, task: row.task, model: Some(row.model) }
+    }
+}
+
+/// Adds what a router's artifact reads off queries and answers to the answers' signals; how near query and answer are only
+/// where it is asked for, since its encoder takes milliseconds for each text.
+pub fn add_readings(examples: &mut [Example], artifact: &Artifact, similarity: bool) {
+    let mut scratch = artifact.classifier().scratch();
+    for example in examples {
+        for (model, answer) in &mut example.evidence.answers {
+            let signals = &mut answer.signals;
+            signals.predicted_success = artifact.predicted_success(&example.query, model, &mut scratch);
+            if similarity {
+                signals.similarity = artifact.similarity(&example.query, &answer.text);
+            }
+        }
     }
 }
 

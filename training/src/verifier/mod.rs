@@ -7,7 +7,7 @@ pub mod fit;
 pub mod held_out;
 pub mod measure;
 
-pub use answers::Answers;
+pub use answers::{Answers, add_readings};
 pub(crate) use card::{card_files, refreshed};
 pub use fit::{VerifierConfig, View, fit_verifier};
 pub use held_out::HeldOutAnswers;
