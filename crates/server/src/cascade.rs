@@ -1,6 +1,6 @@
-//! The service of cascades: which model is called next, and when an answer is good enough. Callers carry where a query
-//! stands in a signed token (`token`); what was said to it is remembered for retries (`replay`). What a verdict is lives
-//! in `router`, how it looks on the wire in `convert`.
+//! The service of cascades: which model is called next, and when an answer is good enough. Callers carry where a
+//! query stands in a signed token (`token`); what was said to it is remembered for retries (`replay`). What a verdict
+//! is lives in `router`, how it looks on the wire in `convert`.
 
 mod convert;
 mod fault;

@@ -442,6 +442,25 @@ async fn health_tells_whether_cascades_are_served() {
     assert_eq!(health.check(asked()).await.unwrap_err().code(), Code::NotFound);
 }
 
+#[tokio::test]
+async fn reflection_lists_the_service() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    let (server, _client, _folder) = served().await;
+    let mut reflection = ServerReflectionClient::new(server.channel().await);
+    let ask = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers =
+        reflection.server_reflection_info(tokio_stream::iter([ask])).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response;
+    let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
+    assert!(list.service.iter().any(|service| service.name == "rung.v1.CascadeService"), "{list:?}");
+}
+
 #[test]
 fn any_token_gets_an_answer() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
