@@ -220,7 +220,8 @@ impl Walk {
 
     /// Lets the budget know whose call it paid for, so that it can be told what that did cost.
     pub(crate) fn remember(&mut self, decision_id: Uuid) {
-        if let Some(admitted) = self.admitted.take()
+        let costs = self.governing.program.budget().is_some_and(|budget| budget.cost_usd_per_day.is_some());
+        if let Some(admitted) = self.admitted.take().filter(|_| costs)
             && let Some(mut purse) = self.governing.purse()
         {
             purse.remember(decision_id, admitted);
