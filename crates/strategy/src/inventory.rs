@@ -217,7 +217,8 @@ impl Check<'_> {
 }
 
 impl Program {
-    /// Every model that a query may be sent to, as far as the inventory says what tiers, pairs, cascades and intents are.
+    /// Every model that a query may be sent to, as far as the inventory says what tiers, pairs, cascades and intents
+    /// are.
     fn targets(&self, inventory: &Inventory) -> BTreeSet<ModelName> {
         let mut models = BTreeSet::new();
         let of_tier = |fixed: &Fixed| match fixed {

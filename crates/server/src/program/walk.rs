@@ -1,5 +1,5 @@
-//! One query on its way through the policy: what it is about where that matters, what is run, what when that fails or may
-//! not be paid for.
+//! One query on its way through the policy: what it is about where that matters, what is run, what when that fails or
+//! may not be paid for.
 //!
 //! A path is a function of facts and of what happened to the query; it is walked again where it is needed instead of
 //! being kept while the encoder is waited for.
@@ -298,8 +298,8 @@ fn run(
     }
 }
 
-/// Whether everything before the last stage of a cascade may be skipped: the fast tier sends the query to the last model
-/// rather than to the first, at the default operating point of these two.
+/// Whether everything before the last stage of a cascade may be skipped: the fast tier sends the query to the last
+/// model rather than to the first, at the default operating point of these two.
 fn in_vain(chains: &Chains, name: &str, router: &Router, asked: &Asked, key: &str) -> Result<bool, String> {
     let Some((weak, strong)) = chains.ends(name) else { return Ok(false) };
     let pair = ModelPair::new(strong, weak).map_err(|error| error.to_string())?;
