@@ -1,5 +1,5 @@
-//! A match against 20,000 exemplars without an encoder, and a decision through a policy beside the same decision without
-//! one. An iteration is one match or one decision, without the wire.
+//! A match against 20,000 exemplars without an encoder, and a decision through a policy beside the same decision
+//! without one. An iteration is one match or one decision, without the wire.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
 use std::path::Path;

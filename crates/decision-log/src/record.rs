@@ -72,8 +72,8 @@ pub struct DecisionRecord {
     pub artifact_version: String,
     /// Hash prefix of the calibrator.
     pub calibrator_version: String,
-    /// Where the threshold comes from: `request`, `operating_point:NAME`, `policy` (a number of the policy's own), or `none`
-    /// where a policy names the model.
+    /// Where the threshold comes from: `request`, `operating_point:NAME`, `policy` (a number of the policy's own), or
+    /// `none` where a policy names the model.
     pub threshold_source: String,
     /// Keyed hash of the query, hex: equal for equal queries, says nothing without the key.
     pub fingerprint: String,
@@ -91,15 +91,15 @@ pub struct DecisionRecord {
     pub tier: String,
     /// Why, as in the answer; `explored` where it is not the policy's.
     pub reason: String,
-    /// What decided, in [0, 1]; nothing where there is no evidence (then 0), and only what is known where a policy names
-    /// the model.
+    /// What decided, in [0, 1]; nothing where there is no evidence (then 0), and only what is known where a policy
+    /// names the model.
     pub win_probability: f64,
     /// Venn-Abers interval around it.
     pub interval_lower: f64,
     /// Its upper end.
     pub interval_upper: f64,
-    /// What it was compared with: in [0, 1], or the next number above 1, which is never reached. Where a policy names the
-    /// model, the number that gives this decision whatever the probability: 0 for strong, the latter for weak.
+    /// What it was compared with: in [0, 1], or the next number above 1, which is never reached. Where a policy names
+    /// the model, the number that gives this decision whatever the probability: 0 for strong, the latter for weak.
     pub threshold: f64,
     /// Every rung below the top, cheapest first.
     pub evidence: Vec<Evidence>,

@@ -1,5 +1,5 @@
-//! Decisions that are made elsewhere: a policy or a cascade names the model, and what is known of the query is scored and
-//! said all the same.
+//! Decisions that are made elsewhere: a policy or a cascade names the model, and what is known of the query is scored
+//! and said all the same.
 
 use features::answer::Signals;
 use types::{

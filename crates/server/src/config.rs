@@ -165,8 +165,8 @@ pub struct Settings {
     /// What calls cost (prices.toml, as `training advise` reads it); a policy with a limit of cost needs it.
     #[arg(long, env = "RUNG_PRICES", value_name = "FILE")]
     pub prices: Option<PathBuf>,
-    /// Milliseconds between two looks at the policy's, the catalogue's and the prices' file; one that was changed is read
-    /// again.
+    /// Milliseconds between two looks at the policy's, the catalogue's and the prices' file; one that was changed is
+    /// read again.
     #[arg(long, env = "RUNG_RELOAD_MS", value_name = "MILLISECONDS")]
     pub reload_ms: Option<u64>,
     /// Folder of a verifier with tuned cascades; CascadeService is not served where none is given.

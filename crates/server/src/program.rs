@@ -1,5 +1,5 @@
-//! The policy in force with its catalogue and its budget: loaded and checked as a whole, exchanged as a whole. A request
-//! keeps what it began with. The way of one query through it is in `walk`.
+//! The policy in force with its catalogue and its budget: loaded and checked as a whole, exchanged as a whole. A
+//! request keeps what it began with. The way of one query through it is in `walk`.
 
 mod load;
 mod purse;

@@ -15,6 +15,7 @@ use api::v1::route_item::Result as Item;
 use api::v1::route_request::{At, Input, Models};
 use api::v1::semantic_service_client::SemanticServiceClient;
 use server::config::Settings;
+use support::cascade::{QUERY, bytes, stage, with_token};
 use support::{artifact, lean_artifact, log_url, logged, logging, serve};
 use tonic::Code;
 use tonic::transport::Channel;
@@ -481,6 +482,81 @@ async fn a_query_is_matched_with_its_odds_and_its_rivals() {
     let bare = serve(Settings::default()).await;
     let none = semantic(&bare).await.get_catalogue(v1::GetCatalogueRequest {}).await.unwrap_err();
     assert_eq!(none.code(), Code::NotFound);
+}
+
+const CASCADES: &str = r#"version = 1
+default = "chain"
+
+[strategy.chain]
+kind = "cascade"
+cascade = "default"
+
+[strategy.short]
+kind = "cascade"
+cascade = "default"
+predictive_shortcut = true
+
+[[rule]]
+when = { slice = "short" }
+use = "short"
+"#;
+
+#[tokio::test]
+async fn a_cascade_is_begun_and_goes_on_where_answers_are_assessed() {
+    let folder = tempfile::tempdir().unwrap();
+    let stages = vec![
+        stage("starter-small", (0.05, 0.8), 0.0002, 0.4, 0.35),
+        stage("starter-large", (0.3, 0.3), 0.006, 2.5, 0.0),
+    ];
+    let verifier = folder.path().join("verifier");
+    support::cascade::write(&verifier, 1.0, stages);
+    let settings = of_policy(folder.path(), CASCADES, logging(folder.path()));
+    let server = serve(Settings { verifier: Some(verifier), ..settings }).await;
+    let mut client = server.client().await;
+    let begun = client.route(of(QUERY, &[])).await.unwrap().into_inner();
+    assert_eq!(
+        (begun.model.as_str(), begun.reason.as_str(), begun.strategy.as_str()),
+        ("starter-small", "cascade", "chain")
+    );
+    let cascade = begun.cascade.unwrap();
+    assert!(cascade.name == "default" && cascade.token_expires_ms > 0);
+    let mut assessing = support::cascade::client(&server).await;
+    let assessed = assessing.assess(with_token(&cascade.token, bytes(100))).await.unwrap().into_inner();
+    assert_eq!(assessed.next_model, "starter-large", "the token is one of CascadeService's");
+
+    // A shortcut begins where the odds of the last over the first model say.
+    let mut begun_at = std::collections::BTreeSet::new();
+    for text in [
+        "hi",
+        "thanks",
+        QUERY,
+        "Prove that there are infinitely many primes, then bound the gaps.",
+        MATH,
+        LEGAL,
+    ] {
+        let short = client.route(of(text, &[("short", "")])).await.unwrap().into_inner();
+        let mut odds = of(text, &[("short", "")]);
+        odds.at = Some(At::OperatingPoint("default".into()));
+        let odds = client.route(odds).await.unwrap().into_inner();
+        assert_eq!((short.model.as_str(), short.reason.as_str()), (odds.model.as_str(), "cascade"));
+        assert!(short.cascade.is_some_and(|cascade| !cascade.token.is_empty()));
+        begun_at.insert(short.model);
+    }
+    assert_eq!(begun_at.len(), 2, "both ends were begun at: {begun_at:?}");
+    drop((client, assessing));
+    server.end().await;
+    let records = logged(log_url(folder.path())).await;
+    let policy = records[&begun.decision_id].decision.policy.clone().unwrap();
+    assert_eq!((policy.strategy.as_deref(), policy.cascade.as_deref()), (Some("chain"), Some("default")));
+
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_server"));
+    let command = command.args(["explain", QUERY, "--artifact"]).arg(artifact()).arg("--policy");
+    let output = command.arg(folder.path().join("policy.toml")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(64) && said.contains("no tuned cascade \"default\": there is none"),
+        "{said}"
+    );
 }
 
 fn explained(args: &[&str], files: &[(&str, PathBuf)]) -> String {

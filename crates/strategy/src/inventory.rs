@@ -202,8 +202,10 @@ impl Check<'_> {
     fn prices(&mut self) {
         let (Some(priced), Some(budget)) = (&self.inventory.priced, &self.program.budget) else { return };
         let Some(place) = &budget.cost_place else { return };
-        let unpriced =
-            self.program.callable(self.inventory).into_iter().filter(|model| !priced.contains(model));
+        // One that is not there has been named already.
+        let there = |model: &ModelName| self.inventory.models.as_ref().is_none_or(|all| all.contains(model));
+        let targets = self.program.targets(self.inventory).into_iter();
+        let unpriced = targets.filter(|model| there(model) && !priced.contains(model));
         let models: Vec<String> = unpriced.map(|model| model.to_string()).collect();
         if !models.is_empty() {
             self.add(
@@ -215,8 +217,9 @@ impl Check<'_> {
 }
 
 impl Program {
-    /// Every model that a query may be sent to, as far as the inventory says what tiers, pairs, cascades and intents are.
-    fn callable(&self, inventory: &Inventory) -> BTreeSet<ModelName> {
+    /// Every model that a query may be sent to, as far as the inventory says what tiers, pairs, cascades and intents
+    /// are.
+    fn targets(&self, inventory: &Inventory) -> BTreeSet<ModelName> {
         let mut models = BTreeSet::new();
         let of_tier = |fixed: &Fixed| match fixed {
             Fixed::Model(model) => Some(model.clone()),

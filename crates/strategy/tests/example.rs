@@ -339,3 +339,25 @@ fn a_limit_of_cost_needs_the_price_of_every_model_that_may_be_called() {
     inventory.priced = None;
     assert!(told(&inventory).is_empty());
 }
+
+#[test]
+fn a_shortcut_needs_the_odds_of_the_last_model_over_the_first() {
+    let text = "version = 1\ndefault = \"c\"\n[strategy.c]\nkind = \"cascade\"\ncascade = \"gsm\"\npredictive_shortcut = true\n";
+    let program = Program::parse("p", text).unwrap();
+    let mut inventory = whole_inventory();
+    assert_eq!(program.check(&inventory), []);
+    let told =
+        |inventory: &Inventory| program.check(inventory).iter().map(ToString::to_string).collect::<Vec<_>>();
+    inventory.cascades = Some([("gsm".to_owned(), vec![model("sonnet"), model("gpt-4")])].into());
+    assert_eq!(
+        told(&inventory),
+        ["p:5:11: strategy.c.cascade: no operating point \"default\": there is none"]
+    );
+    inventory.pairs = Some(BTreeMap::new());
+    assert_eq!(
+        told(&inventory),
+        ["p:5:11: strategy.c.cascade: no calibrated pair \"gpt-4/sonnet\": there is none"]
+    );
+    inventory.cascades = Some([("gsm".to_owned(), vec![model("gpt-4")])].into());
+    assert_eq!(told(&inventory), Vec::<String>::new(), "a chain of one has no beginning to skip");
+}

@@ -128,3 +128,17 @@ fn a_query_brings_what_is_compared() {
     let few = Scorer::with_vectors(catalogue(""), 3, vec![0.0; 9]).err();
     assert_eq!(few, Some(SemanticError::VectorCount { expected: 8, found: 3 }));
 }
+
+#[test]
+fn the_best_routes_are_those_of_the_ranking_and_those_after() {
+    let mut scratch = Scratch::default();
+    for query in [QUERY, [0.0, 1.0, 0.0], [0.3, 0.3, 0.9], [-1.0, 0.0, 0.0]] {
+        let scorer = scorer("");
+        let (ranking, best) = scorer.rank_best(Ask::Vector(&query), 9, &mut scratch).unwrap();
+        assert_eq!(ranking, scorer.rank(Ask::Vector(&query), &mut scratch).unwrap());
+        assert_eq!((best.first().copied(), best.get(1).copied()), (ranking.best, ranking.runner_up));
+        assert!(best.is_sorted_by(|a, b| a.score >= b.score) && best.len() <= 3);
+        let (_, one) = scorer.rank_best(Ask::Vector(&query), 1, &mut scratch).unwrap();
+        assert_eq!(one, best[..best.len().min(1)]);
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api::v1;
 use api::v1::match_request::Input as Asked;
 use api::v1::route_request::Input;
-use api::v1::semantic_service_server::SemanticService;
+use api::v1::semantic_service_server::{SemanticService, SemanticServiceServer};
 use router::Admission;
 use semantic::{Candidate, Match, MatchReason, Settings, Target};
 use tokio::time::Instant;
@@ -29,6 +29,11 @@ pub(crate) struct Matching {
 }
 
 impl Matching {
+    /// The service for requests of so many bytes.
+    pub(crate) fn server(self, max_request_bytes: usize) -> SemanticServiceServer<Self> {
+        SemanticServiceServer::new(self).max_decoding_message_size(max_request_bytes)
+    }
+
     fn intents(&self) -> Result<Arc<Intents>, Status> {
         let none = || Status::not_found("there is no catalogue: set `catalogue`");
         self.programs.current().intents.clone().ok_or_else(none)

@@ -22,8 +22,8 @@ impl Purse {
         Self { ledger: Ledger::new(budget, now_us), open: HashMap::new(), by_age: VecDeque::new() }
     }
 
-    /// Goes on from what was spent under another budget: its cost of the day, and its strong calls of the last minute as if
-    /// they were made now.
+    /// Goes on from what was spent under another budget: its cost of the day, and its strong calls of the last minute
+    /// as if they were made now.
     pub(super) fn carry_over(&mut self, spent: &Standing, now_us: u64) {
         // None of these is charged: what they cost is known, or was all that ever will be.
         let _ = self.count(now_us, Call { is_strong: false, expected_cost_usd: spent.cost_usd_today });
@@ -59,8 +59,8 @@ impl Purse {
         self.open.insert(decision_id, admitted);
     }
 
-    /// Puts what a decision's call did cost, US dollars, in the place of what was expected: once, and for those that are
-    /// remembered.
+    /// Puts what a decision's call did cost, US dollars, in the place of what was expected: once, and for those that
+    /// are remembered.
     pub(super) fn charge(&mut self, decision_id: Uuid, cost_usd: f64) {
         if let Some(admitted) = self.open.remove(&decision_id) {
             self.ledger.charge(admitted, cost_usd);

@@ -1,5 +1,5 @@
-//! One query on its way through the policy: what it is about where that matters, what is run, what when that fails or may
-//! not be paid for.
+//! One query on its way through the policy: what it is about where that matters, what is run, what when that fails or
+//! may not be paid for.
 //!
 //! A path is a function of facts and of what happened to the query; it is walked again where it is needed instead of
 //! being kept while the encoder is waited for.
@@ -220,7 +220,8 @@ impl Walk {
 
     /// Lets the budget know whose call it paid for, so that it can be told what that did cost.
     pub(crate) fn remember(&mut self, decision_id: Uuid) {
-        if let Some(admitted) = self.admitted.take()
+        let costs = self.governing.program.budget().is_some_and(|budget| budget.cost_usd_per_day.is_some());
+        if let Some(admitted) = self.admitted.take().filter(|_| costs)
             && let Some(mut purse) = self.governing.purse()
         {
             purse.remember(decision_id, admitted);
@@ -297,8 +298,8 @@ fn run(
     }
 }
 
-/// Whether everything before the last stage of a cascade may be skipped: the fast tier sends the query to the last model
-/// rather than to the first, at the default operating point of these two.
+/// Whether everything before the last stage of a cascade may be skipped: the fast tier sends the query to the last
+/// model rather than to the first, at the default operating point of these two.
 fn in_vain(chains: &Chains, name: &str, router: &Router, asked: &Asked, key: &str) -> Result<bool, String> {
     let Some((weak, strong)) = chains.ends(name) else { return Ok(false) };
     let pair = ModelPair::new(strong, weak).map_err(|error| error.to_string())?;
