@@ -285,7 +285,7 @@ mod tests {
         assert_eq!((again.lengths, again.shared), (verifier.lengths.clone(), verifier.shared.clone()));
         assert!(read(&bytes[..bytes.len() - 4], &verifier.models).is_err());
         let fewer = read(&bytes, &verifier.models[..1]).unwrap_err().to_string();
-        assert!(fewer.contains("lengths.mean"), "{fewer}");
+        assert!(fewer.contains("dense.by_model"), "{fewer}");
         let mut negative = verifier.clone();
         negative.lengths.deviation[0] = 0.0;
         let refused = read(&negative.to_bytes().unwrap(), &verifier.models).unwrap_err().to_string();

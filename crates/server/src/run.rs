@@ -10,7 +10,7 @@ use api::v1::cascade_service_server;
 use api::v1::monitor_service_server::{self, MonitorServiceServer};
 use api::v1::outcome_service_server::{self, OutcomeServiceServer};
 use api::v1::router_service_server::{self, RouterService, RouterServiceServer};
-use api::v1::semantic_service_server::{self, SemanticServiceServer};
+use api::v1::semantic_service_server;
 use decision_log::{DecisionLog, FingerprintKey};
 use router::Router;
 use thiserror::Error;
@@ -101,8 +101,7 @@ pub(crate) async fn run_with(
         .transpose()?;
     let service = Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder);
     let watching = programs.watch(Arc::clone(&rollouts));
-    let matching =
-        SemanticServiceServer::new(service.matching()).max_decoding_message_size(config.max_request_bytes);
+    let matching = service.matching().server(config.max_request_bytes);
     let cascades = programs
         .chains()
         .map(|chains| cascade::service(chains, config, service.admission(), Arc::clone(&rollouts)));
