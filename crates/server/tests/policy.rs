@@ -231,6 +231,10 @@ async fn a_spent_budget_diverts_and_says_so() {
     // An override goes past it, and says that too.
     let forced = client.route(of(LEGAL, &[("incident", "true")])).await.unwrap().into_inner();
     assert_eq!((forced.model.as_str(), turns(&forced)[1].as_str()), ("starter-large", "budget -> strong"));
+    // So do high stakes: a budget is no reason for a cheap answer there.
+    let guarded = client.route(of(OFF_TOPIC, &[("high_stakes", "true")])).await.unwrap().into_inner();
+    assert_eq!((guarded.model.as_str(), guarded.reason.as_str()), ("starter-large", "high_stakes"));
+    assert_eq!(turns(&guarded), ["default -> intents", "otherwise -> general"]);
     let info = client.get_info(v1::GetInfoRequest {}).await.unwrap().into_inner();
     let budget = info.policy.unwrap().budget.unwrap();
     assert_eq!((budget.strong_calls_last_minute, budget.refused_for_strong_calls), (2, 1));

@@ -185,7 +185,9 @@ impl Walk {
     pub(crate) fn pay(&mut self, decision: &Decision, top: &ModelName) -> Result<Paid, RequestError> {
         let governing = Arc::clone(&self.governing);
         let Some(mut purse) = governing.purse() else { return Ok(Paid::Yes) };
-        let asks = self.path().is_some_and(|path| path.asks_budget());
+        // What high stakes send to strong is counted and never diverted: a budget is no reason for a cheap answer there.
+        let bound = decision.reason == Reason::HighStakes;
+        let asks = !bound && self.path().is_some_and(|path| path.asks_budget());
         let call = |is_strong, model: &ModelName| Call {
             is_strong,
             expected_cost_usd: governing.costs_usd.get(model).copied().unwrap_or(0.0),
@@ -198,7 +200,9 @@ impl Walk {
             drop(purse);
             if let Some(spent) = spent {
                 self.limit = Some(spent);
-                self.goes_on(Event::Spent(spent));
+                if !bound {
+                    self.goes_on(Event::Spent(spent));
+                }
             }
             return Ok(Paid::Yes);
         }
