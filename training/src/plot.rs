@@ -189,8 +189,8 @@ impl Plot {
         self.name(name, Shape::Mark, class);
     }
 
-    /// Points with vertical intervals, each with its name beside it instead of in the legend: to the left of a point in
-    /// the right half, above and below by turns.
+    /// Points with vertical intervals, each with its name beside it instead of in the legend: to the left of a point at
+    /// the right edge, above and below by turns.
     pub(crate) fn named_marks<'n>(
         &mut self,
         class: &'static str,
@@ -199,7 +199,7 @@ impl Plot {
         for (turn, (name, x, y, interval)) in points.into_iter().enumerate() {
             self.marks("", class, [(x, y, Some(interval))]);
             let (px, py) = self.at(x, y);
-            let (anchor, dx) = if px > 0.5 * WIDTH { ("end", -7.0) } else { ("start", 7.0) };
+            let (anchor, dx) = if px > 0.75 * WIDTH { ("end", -7.0) } else { ("start", 7.0) };
             let _ = write!(
                 self.body,
                 "<text x='{:.1}' y='{:.1}' text-anchor='{anchor}'>{}</text>",

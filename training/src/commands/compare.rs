@@ -274,22 +274,26 @@ fn plot(table: &[Line]) -> String {
     let dear = table.iter().map(|line| line.cost_fraction.value).fold(1.0, f64::max);
     let axes = ((0.0, 1.05 * dear), (least - room, most + room));
     let mut plot = Plot::new(axes.0, axes.1, "fraction of the dearest model's cost", "error");
-    // A strategy that is one model alone, or the policy's default, is one point with the other.
-    let mut points: Vec<(String, &Line)> = Vec::new();
+    // A strategy that is one model alone, or the policy's default, is one point, named after the first.
+    let mut points: Vec<&Line> = Vec::new();
     for line in table {
         let same = |other: &Line| {
             other.cost_usd.value == line.cost_usd.value && other.error.value == line.error.value
         };
-        match points.iter_mut().find(|(_, other)| same(other)) {
-            Some((name, _)) => *name = format!("{name}, {}", line.name),
-            None => points.push((line.name.clone(), line)),
+        if !points.iter().any(|other| same(other)) {
+            points.push(line);
         }
     }
-    points.sort_by(|a, b| a.1.cost_fraction.value.total_cmp(&b.1.cost_fraction.value));
+    points.sort_by(|a, b| a.cost_fraction.value.total_cmp(&b.cost_fraction.value));
     plot.named_marks(
         "a",
-        points.iter().map(|(name, line)| {
-            (name.as_str(), line.cost_fraction.value, line.error.value, (line.error.lower, line.error.upper))
+        points.iter().map(|line| {
+            (
+                line.name.as_str(),
+                line.cost_fraction.value,
+                line.error.value,
+                (line.error.lower, line.error.upper),
+            )
         }),
     );
     plot.figure("Error against cost; an abstention is no error, see the table for how many there are")

@@ -37,8 +37,8 @@ fn reliability(p: &[SuccessProbability], y: &[bool]) -> Option<String> {
     let mark = |bin: &evaluation::ReliabilityBin| {
         (bin.mean_probability, bin.observed_rate, Some((bin.interval_lower, bin.interval_upper)))
     };
-    plot.marks("bins of equal mass, exact 95 % intervals", "a", bins.iter().map(mark));
-    Some(plot.standalone(&format!("{} held-out answers", y.len())))
+    plot.marks("bins of equal mass", "a", bins.iter().map(mark));
+    Some(plot.standalone(&format!("{} held-out answers, exact 95 % intervals", y.len())))
 }
 
 fn figure(interval: &Interval) -> String {
