@@ -142,8 +142,8 @@ impl Bench<'_> {
         };
         let (us, rows) = self.over_rows(&intents, self.program.may_need_intent(), whole)?;
         served.push(("policy".to_owned(), us, rows));
+        let runner = Runner::new(self);
         for (i, model) in self.rows.models.iter().enumerate() {
-            let runner = Runner::new(self);
             let rows = (0..self.rows.len()).map(|row| runner.called(i, row)).collect();
             served.push((format!("only {model}"), 0.0, rows));
         }

@@ -116,9 +116,18 @@ pub fn select(mut examples: Vec<Example>, only: &[String], without: &[String]) -
 }
 
 /// sha256 over queries and evidence, hex; the same whatever the order of rows, the format they came
-/// in, and how they were grouped. Answers count where they were read.
+/// in, how they were grouped, and whether answers were read.
 pub fn fingerprint<'a>(examples: impl IntoIterator<Item = &'a Example>) -> String {
-    let mut rows: Vec<[u8; 32]> = examples.into_iter().map(row_digest).collect();
+    digest(examples, false)
+}
+
+/// [`fingerprint`] over the answers too.
+pub fn answer_fingerprint<'a>(examples: impl IntoIterator<Item = &'a Example>) -> String {
+    digest(examples, true)
+}
+
+fn digest<'a>(examples: impl IntoIterator<Item = &'a Example>, answers: bool) -> String {
+    let mut rows: Vec<[u8; 32]> = examples.into_iter().map(|example| row_digest(example, answers)).collect();
     rows.sort_unstable();
     let mut hasher = Sha256::new();
     for row in rows {
@@ -127,7 +136,7 @@ pub fn fingerprint<'a>(examples: impl IntoIterator<Item = &'a Example>) -> Strin
     hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn row_digest(example: &Example) -> [u8; 32] {
+fn row_digest(example: &Example, answers: bool) -> [u8; 32] {
     let mut hasher = Sha256::new();
     let mut field = |text: &str| {
         hasher.update((text.len() as u64).to_le_bytes());
@@ -141,7 +150,7 @@ fn row_digest(example: &Example) -> [u8; 32] {
         field(model.as_str());
         field(&format!("{score:?}"));
     }
-    for (model, answer) in &example.evidence.answers {
+    for (model, answer) in example.evidence.answers.iter().filter(|_| answers) {
         field(model.as_str());
         field(&answer.text);
         field(&format!("{:?}", answer.signals));
@@ -203,6 +212,11 @@ mod tests {
         examples.reverse();
         examples[3].group = Some("elsewhere".into());
         assert_eq!(fingerprint(&examples), before);
+        let whole = answer_fingerprint(&examples);
+        let model = ModelName::new("starter-small").unwrap();
+        examples[0].evidence.answers.insert(model, crate::Answer::default());
+        assert_eq!(fingerprint(&examples), before, "the same data, read with its answers");
+        assert_ne!(answer_fingerprint(&examples), whole);
         examples[0].weight = 2.0;
         assert_ne!(fingerprint(&examples), before);
     }

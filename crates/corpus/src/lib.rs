@@ -13,7 +13,7 @@ pub mod starter;
 mod write;
 
 pub use answer::Answer;
-pub use check::{PairCounts, check_pair, fingerprint, select};
+pub use check::{PairCounts, answer_fingerprint, check_pair, fingerprint, select};
 pub use duplicates::{Grouping, group_duplicates};
 pub use error::{CorpusError, Invalid};
 pub use example::{Evidence, Example, Preference, Winner};

@@ -202,7 +202,7 @@ impl TuneArgs {
             self.report(&rows, &wanted, folder, say)?;
         }
         let TunedCascade { record, warnings } =
-            tuned_cascade(&rows, &wanted, &corpus::fingerprint(&examples))?;
+            tuned_cascade(&rows, &wanted, &corpus::answer_fingerprint(&examples))?;
         for stage in &record.stages {
             say(&format!(
                 "{:<34} abstain below {:.3}, accept from {:.3}; reached by {:.3}, {:.3} sent on; {:.6} USD",

@@ -101,11 +101,11 @@ impl FitArgs {
     }
 
     /// Adds the readings of a router's artifact to the answers' signals; its version.
-    fn read_by(&self, folder: &Path, examples: &mut [Example]) -> Result<String> {
+    fn read_by(&self, folder: &Path, data: &str, examples: &mut [Example]) -> Result<String> {
         let artifact = Artifact::load(folder, Backend::Flex)?;
         let manifest = artifact.manifest();
         ensure!(
-            manifest.data.fingerprint != corpus::fingerprint(&*examples),
+            manifest.data.fingerprint != data,
             "{} was fitted on this data: what it reads off these queries is no signal of others",
             folder.display()
         );
@@ -116,10 +116,12 @@ impl FitArgs {
     fn run(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
         let (config, features) = (self.config(), FeatureConfig::default());
         let Loaded { mut examples, sources, .. } = self.data.load_with_answers(say)?;
+        let data = corpus::fingerprint(&examples);
         examples.retain(|example| !example.evidence.answers.is_empty());
         ensure!(!examples.is_empty(), "no row carries answers: give them in a field `answers`, by model");
         corpus::group_duplicates(&mut examples);
-        let router = self.router.as_deref().map(|folder| self.read_by(folder, &mut examples)).transpose()?;
+        let router =
+            self.router.as_deref().map(|folder| self.read_by(folder, &data, &mut examples)).transpose()?;
         let only = self.models.iter().map(|m| ModelName::new(m)).collect::<Result<Vec<_>, _>>()?;
         let answers = Answers::read(&examples, &only, &features);
         say(&format!(
@@ -157,7 +159,7 @@ impl FitArgs {
             router,
             training: serde_json::json!({ "command": super::fit::command_line(), "fit": config }),
             data: VerifierData {
-                fingerprint: corpus::fingerprint(&examples),
+                fingerprint: corpus::answer_fingerprint(&examples),
                 sources,
                 queries: examples.len(),
                 answers: answers.rows.len(),

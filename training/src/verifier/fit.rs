@@ -168,10 +168,7 @@ fn unfitted(
     let at: Vec<usize> = (0..rows.len()).collect();
     let Moments { mean, mut scale } =
         Moments::of(&at, VERIFIER_DENSE_LEN, |row, feature| raw[row * VERIFIER_DENSE_LEN + feature]);
-    for (feature, scale) in scale.iter_mut().enumerate().filter(|(feature, _)| !view.reads(*feature)) {
-        debug_assert!(feature < VERIFIER_DENSE_LEN);
-        *scale = 0.0;
-    }
+    scale.iter_mut().enumerate().filter(|(feature, _)| !view.reads(*feature)).for_each(|(_, s)| *s = 0.0);
     verifier.standard = Standard { mean, scale };
     verifier
 }
