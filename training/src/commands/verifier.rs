@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use artifact::{Artifact, VerifierData, VerifierDraft};
+use artifact::{Artifact, VerifierData, VerifierDraft, VerifierMetrics};
 use clap::{Args, Subcommand};
 use classifier::Backend;
 use corpus::Example;
@@ -172,19 +172,19 @@ impl FitArgs {
         let manifest = draft.write(&self.output, |manifest| {
             card_files(manifest, Some((probabilities, &held_out.acceptable)))
         })?;
-        for (scorer, figures) in &manifest.metrics.scorers {
-            let of = |name: &str| figures.get(name).map_or(f64::NAN, |figure| figure.value);
-            say(&format!(
-                "{scorer}: AUROC {:.4}, Brier {:.4}, ECE {:.4}",
-                of("auroc"),
-                of("brier"),
-                of("ece")
-            ));
-        }
-        for (scorer, gain) in &manifest.metrics.auroc_gain {
-            say(&format!("AUROC over {scorer}: {:+.4} [{:+.4}, {:+.4}]", gain.value, gain.lower, gain.upper));
-        }
+        tell(&manifest.metrics, say);
         say(&format!("{} {} written to {}", manifest.name, manifest.version, self.output.display()));
         Ok(())
+    }
+}
+
+/// The figures of every scorer, and what the verifier gains over the others.
+fn tell(metrics: &VerifierMetrics, say: &mut dyn FnMut(&str)) {
+    for (scorer, figures) in &metrics.scorers {
+        let of = |name: &str| figures.get(name).map_or(f64::NAN, |figure| figure.value);
+        say(&format!("{scorer}: AUROC {:.4}, Brier {:.4}, ECE {:.4}", of("auroc"), of("brier"), of("ece")));
+    }
+    for (scorer, gain) in &metrics.auroc_gain {
+        say(&format!("AUROC over {scorer}: {:+.4} [{:+.4}, {:+.4}]", gain.value, gain.lower, gain.upper));
     }
 }
