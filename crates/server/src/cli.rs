@@ -1,5 +1,7 @@
 //! The command line: `serve`, and `route` for people who want to see one decision; `explain` is in its own file.
 
+mod token;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use types::{Query, Reason, Threshold, TierWish};
 
+use crate::access::Access;
 use crate::config::{Config, ConfigError, LogFormat, Settings};
 use crate::explain::ExplainArgs;
 use crate::program::Programs;
@@ -32,6 +35,8 @@ enum Command {
     Route(RouteArgs),
     /// Print the way of one query through a policy, every turn with its reason, and the decision at its end.
     Explain(Box<ExplainArgs>),
+    /// Bearer tokens of callers.
+    Token(token::TokenArgs),
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +103,7 @@ impl Cli {
             Command::Serve(args) => args.run(),
             Command::Route(args) => args.run(),
             Command::Explain(args) => args.run(),
+            Command::Token(args) => args.run(),
         }
     }
 }
@@ -111,6 +117,8 @@ impl ServeArgs {
     fn run(self) -> Result<()> {
         let config = self.config()?;
         log_to_stderr(config.log_format);
+        panics_to_log();
+        raise_file_limit(config.access.connections.most);
         // One thread more than slots: somebody must be free to say no.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.decision_slots + 1)
@@ -122,6 +130,7 @@ impl ServeArgs {
 }
 
 async fn serve(config: &Config) -> Result<()> {
+    let access = Access::open(&config.access, config.admin_listen.is_some())?;
     let router = Router::load(&config.artifact, &config.router_options())?;
     let programs = Programs::load(config, router.info(), crate::cascade::load(config)?)?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| config.listen.to_string())?;
@@ -147,7 +156,29 @@ async fn serve(config: &Config) -> Result<()> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    Ok(crate::run::run_with(listener, Arc::new(router), programs, config, shutdown).await?)
+    Ok(crate::run::run_with(listener, Arc::new(router), programs, access, config, shutdown).await?)
+}
+
+/// Says where a panic was and not what it said: a slice that fails quotes the text it was to cut, and that is a prompt.
+fn panics_to_log() {
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        let thread = std::thread::current();
+        tracing::error!(at, thread = thread.name(), "panic");
+    }));
+}
+
+/// Connections are files, and the usual soft limit of 1,024 is there for the sake of programs older than poll.
+fn raise_file_limit(connections: usize) {
+    /// For the log, the artifact and listeners.
+    const OTHERS: u64 = 256;
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files < connections as u64 + OTHERS => {
+            tracing::warn!(files, connections, "fewer files may be open than max_connections would need");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
 }
 
 fn log_to_stderr(format: LogFormat) {

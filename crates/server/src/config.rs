@@ -1,6 +1,7 @@
 //! Configuration: a TOML file, over it the environment, over that the flags; parsed once, checked
 //! once. A bad file names the key and the line.
 
+mod access;
 mod decision_log;
 mod monitoring;
 mod program;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use types::{BackendIdentity, ModelName};
 
+pub use access::{AccessConfig, AccessSettings, ConnectionLimits, TlsFiles};
 pub use decision_log::{DecisionLogConfig, DecisionLogSettings, WhenFull};
 pub use monitoring::{MonitoringConfig, MonitoringSettings};
 pub use program::ProgramConfig;
@@ -49,7 +51,10 @@ pub enum ConfigError {
         /// What was found.
         found: String,
     },
-    /// A policy, a catalogue or prices that cannot be served: everything that is wrong, with file, line and key.
+    /// A listener that would be open to more than it should be; the text tells the way out.
+    #[error("{0}")]
+    Unsafe(String),
+    /// Files that cannot be served by: everything that is wrong, with file, line and key.
     #[error("{}", .0.join("\n"))]
     Refused(Vec<String>),
 }
@@ -146,6 +151,10 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(default)]
     pub monitoring: MonitoringSettings,
+    /// Who may call.
+    #[command(flatten)]
+    #[serde(default)]
+    pub access: AccessSettings,
     /// Address to serve administration on, such as 127.0.0.1:50052; not served where none is given.
     #[arg(long, env = "RUNG_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
@@ -214,6 +223,8 @@ pub struct Config {
     pub decision_log: Option<DecisionLogConfig>,
     /// The monitors.
     pub monitoring: MonitoringConfig,
+    /// Who may call.
+    pub access: AccessConfig,
     /// Where administration is served.
     pub admin_listen: Option<SocketAddr>,
     /// The label that says who answers while a candidate is introduced.
@@ -280,6 +291,7 @@ impl Settings {
             log_format: self.log_format.or(below.log_format),
             decision_log: self.decision_log.over(below.decision_log),
             monitoring: self.monitoring.over(below.monitoring),
+            access: self.access.over(below.access),
             admin_listen: self.admin_listen.or(below.admin_listen),
             sticky_label: self.sticky_label.or(below.sticky_label),
             policy: self.policy.or(below.policy),
@@ -301,8 +313,9 @@ impl Settings {
         let backend = self.backend.as_deref().map_or(Ok(Backend::default()), |b| backend("backend", b))?;
         let (deep, program) = (self.deep(backend)?, ProgramConfig::of(&self)?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let listen = self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 50051)));
         Ok(Config {
-            listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 50051))),
+            listen,
             artifact: self.artifact.unwrap_or_else(|| PathBuf::from("models/default")),
             backend,
             deep,
@@ -327,6 +340,7 @@ impl Settings {
             log_format: self.log_format.unwrap_or_default(),
             decision_log: self.decision_log.build()?,
             monitoring: self.monitoring.build()?,
+            access: self.access.build(listen, self.admin_listen)?,
             admin_listen: self.admin_listen,
             sticky_label: self.sticky_label,
             program,

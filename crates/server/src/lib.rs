@@ -1,6 +1,7 @@
 //! The gRPC server: wire in, wire out. Configuration, conversions, health, reflection, drain.
 //! What a decision is lives in `router`; nothing here scores or compares.
 
+mod access;
 mod cascade;
 pub mod cli;
 pub mod config;

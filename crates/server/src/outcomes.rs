@@ -14,6 +14,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
+use crate::access::Account;
 use crate::program::Programs;
 use crate::record::now_us;
 use crate::status::RequestError;
@@ -177,11 +178,13 @@ impl OutcomeService for Outcomes {
         &self,
         request: Request<v1::ReportOutcomesRequest>,
     ) -> Result<Response<v1::ReportOutcomesResponse>, Status> {
+        let account = Account::of(request.extensions());
         let reports = request.into_inner().reports;
         if reports.len() > self.max_batch {
             let expected = format!("expected at most {} reports, found {}", self.max_batch, reports.len());
             return Err(RequestError::invalid("reports", expected).into());
         }
+        account.charge(reports.len().saturating_sub(1))?;
         Ok(Response::new(v1::ReportOutcomesResponse { items: self.file(reports).await? }))
     }
 
@@ -191,11 +194,13 @@ impl OutcomeService for Outcomes {
         &self,
         request: Request<Streaming<v1::ReportOutcomeRequest>>,
     ) -> Result<Response<Self::ReportOutcomeStreamStream>, Status> {
-        let service = self.clone();
+        let (service, account) = (self.clone(), Account::of(request.extensions()));
         let answers = request.into_inner().then(move |report| {
-            let service = service.clone();
+            let (service, account) = (service.clone(), account.clone());
             async move {
-                let mut items = service.file(vec![report?]).await?;
+                let report = report?;
+                account.charge(1)?;
+                let mut items = service.file(vec![report]).await?;
                 items.pop().ok_or_else(|| Status::internal("the report got no answer"))
             }
         });

@@ -18,9 +18,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
-use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
+use crate::access::{Access, Door, Protocol};
 use crate::cascade;
 use crate::config::{Config, ConfigError, DecisionLogConfig};
 use crate::listen::incoming;
@@ -80,18 +80,24 @@ pub async fn run(
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let access = Access::open(&config.access, config.admin_listen.is_some())?;
     let programs = Programs::load(config, router.info(), cascade::load(config)?)?;
-    run_with(listener, router, programs, config, shutdown).await
+    run_with(listener, router, programs, access, config, shutdown).await
 }
 
-/// The same with a policy that was loaded before.
+/// The same with a policy, certificates and tokens that were loaded before.
 pub(crate) async fn run_with(
     listener: TcpListener,
     router: Arc<Router>,
     programs: Programs,
+    access: Arc<Access>,
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    // The listener may have been made by somebody else than the configuration.
+    if let Ok(address) = listener.local_addr() {
+        config.access.may_listen(address)?;
+    }
     let programs = Arc::new(programs);
     let recorder = recorder(config, listener.local_addr().ok())?;
     let rollouts = rollouts(router, config);
@@ -125,7 +131,8 @@ pub(crate) async fn run_with(
         // A sender that is gone is the end as well.
         let _ = draining.wait_for(|over| *over).await;
     };
-    let serving = builder()
+    let serving = access
+        .server(Door::Public)
         .add_service(routes)
         .add_service(matching)
         .add_optional_service(memory.as_ref().map(|memory| memory.outcomes.clone()))
@@ -134,8 +141,11 @@ pub(crate) async fn run_with(
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(incoming(listener), stopped(draining.subscribe()));
-    let administration = administration(config, rollouts, stopped(draining.subscribe())).await?;
+        .serve_with_incoming_shutdown(
+            incoming(listener, Arc::clone(&access), Protocol::Grpc),
+            stopped(draining.subscribe()),
+        );
+    let administration = administration(config, &access, rollouts, stopped(draining.subscribe())).await?;
     tokio::pin!(serving, shutdown);
     let ended = tokio::select! {
         ended = &mut serving => ended,
@@ -172,16 +182,10 @@ fn served(config: &Config, remembers: bool, cascades: bool) -> Vec<&'static str>
     all.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
 }
 
-fn builder() -> Server {
-    Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_concurrent_streams(Some(1_024))
-}
-
 /// Serves administration on a listener of its own, where one is configured.
 async fn administration(
     config: &Config,
+    access: &Arc<Access>,
     rollouts: Arc<Rollouts>,
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> Result<JoinHandle<()>, ServeError> {
@@ -189,9 +193,10 @@ async fn administration(
     let bind = |source| ServeError::Administration { address, source };
     let listener = TcpListener::bind(address).await.map_err(bind)?;
     tracing::info!(address = %listener.local_addr().map_err(bind)?, "administration");
-    let serving = builder()
+    let serving = access
+        .server(Door::Admin)
         .add_service(AdminServiceServer::new(Admin(rollouts)))
-        .serve_with_incoming_shutdown(incoming(listener), stopped);
+        .serve_with_incoming_shutdown(incoming(listener, Arc::clone(access), Protocol::Grpc), stopped);
     Ok(tokio::spawn(async move {
         if let Err(error) = serving.await {
             tracing::error!(%error, "administration ended");

@@ -17,6 +17,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
+use crate::access::Account;
 use crate::config::Config;
 use crate::convert::{self, Asked, Named, Source};
 use crate::intents::Matching;
@@ -298,11 +299,13 @@ impl RouterService for Service {
         request: Request<v1::RouteBatchRequest>,
     ) -> Result<Response<v1::RouteBatchResponse>, Status> {
         let deadline = deadline(request.metadata());
+        let account = Account::of(request.extensions());
         let requests = request.into_inner().requests;
         if requests.len() > self.max_batch {
             let expected = format!("expected at most {} queries, found {}", self.max_batch, requests.len());
             return Err(RequestError::invalid("requests", expected).into());
         }
+        account.charge(requests.len().saturating_sub(1))?;
         let mut permit = self.admission.admit(deadline).await.map_err(RequestError::from)?;
         let mut items = Vec::with_capacity(requests.len());
         let mut requests = requests.into_iter().peekable();
@@ -324,14 +327,18 @@ impl RouterService for Service {
         &self,
         request: Request<Streaming<v1::RouteRequest>>,
     ) -> Result<Response<Self::RouteStreamStream>, Status> {
-        let service = self.clone();
+        let (service, account) = (self.clone(), Account::of(request.extensions()));
         // One query at a time, pulled as the caller reads: a slow reader holds no slot and no memory.
         let answers = request.into_inner().then(move |request| {
-            let service = service.clone();
+            let (service, account) = (service.clone(), account.clone());
             async move {
                 let request = request?;
                 let request_id = request.request_id.clone();
-                Ok(item(service.admitted(request, None).await, request_id))
+                let result = match account.charge(1) {
+                    Ok(()) => service.admitted(request, None).await,
+                    Err(refused) => Err(refused.into()),
+                };
+                Ok(item(result, request_id))
             }
         });
         Ok(Response::new(Box::pin(answers)))

@@ -1,11 +1,15 @@
 //! The one place where an error becomes a gRPC status. A wrong request names its field in the
 //! `google.rpc.BadRequest` details.
 
+use std::time::Duration;
+
 use router::{AdmissionError, RouteError};
 use strategy::Spent;
 use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::access::Refusal;
 
 /// Why a request was not answered with a decision.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -16,6 +20,9 @@ pub(crate) enum RequestError {
     /// Turned away before work.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
+    /// The caller may not, or not now.
+    #[error(transparent)]
+    Access(#[from] Refusal),
     /// What the policy leads to cannot be run, and nothing takes its place.
     #[error("policy: {0}")]
     Policy(String),
@@ -38,6 +45,7 @@ impl RequestError {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Invalid { .. } => Code::InvalidArgument,
+            Self::Access(refused) => code(refused),
             Self::Policy(_) => Code::FailedPrecondition,
             Self::Admission(AdmissionError::QueueFull { .. }) | Self::Budget(_) => Code::ResourceExhausted,
             Self::Admission(AdmissionError::DeadlineExceeded) => Code::DeadlineExceeded,
@@ -48,7 +56,7 @@ impl RequestError {
     pub(crate) fn field(&self) -> &'static str {
         match self {
             Self::Invalid { field, .. } => field,
-            Self::Admission(_) | Self::Policy(_) | Self::Budget(_) => "",
+            Self::Admission(_) | Self::Access(_) | Self::Policy(_) | Self::Budget(_) => "",
         }
     }
 }
@@ -60,9 +68,40 @@ impl From<RequestError> for Status {
                 let details = ErrorDetails::with_bad_request_violation(*field, expected.clone());
                 Self::with_error_details(error.code(), error.to_string(), details)
             }
+            RequestError::Access(refused) => refused.clone().into(),
             RequestError::Admission(_) | RequestError::Policy(_) | RequestError::Budget(_) => {
                 Self::new(error.code(), error.to_string())
             }
+        }
+    }
+}
+
+fn code(refused: &Refusal) -> Code {
+    match refused {
+        Refusal::NoToken
+        | Refusal::NotAToken
+        | Refusal::WrongToken
+        | Refusal::Expired
+        | Refusal::UnknownCertificate => Code::Unauthenticated,
+        Refusal::Scope { .. } | Refusal::NamesTenant => Code::PermissionDenied,
+        Refusal::TenantName => Code::InvalidArgument,
+        Refusal::Unknown => Code::Unimplemented,
+        Refusal::Rate { .. } | Refusal::Burst { .. } | Refusal::Concurrency { .. } | Refusal::Unread => {
+            Code::ResourceExhausted
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refused: Refusal) -> Self {
+        let (code, text) = (code(&refused), refused.to_string());
+        match refused.wait() {
+            Some(wait) => {
+                // Rounded up to what a caller's timer can wait: a little early would be refused again.
+                let wait = Duration::from_millis(wait.as_millis() as u64 + 1);
+                Self::with_error_details(code, text, ErrorDetails::with_retry_info(Some(wait)))
+            }
+            None => Self::new(code, text),
         }
     }
 }
