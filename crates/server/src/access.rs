@@ -12,6 +12,7 @@ mod tenants;
 mod tls;
 mod tokens;
 mod unread;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,15 +51,6 @@ pub(crate) enum Door {
     Public,
     /// Administration.
     Admin,
-}
-
-/// What is spoken on a listener, after TLS where there is TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    /// HTTP/2.
-    Grpc,
-    /// HTTP/2 or HTTP/1.1.
-    Http,
 }
 
 /// Certificates and tokens in force, and what came of them.
@@ -113,16 +105,12 @@ impl Access {
     }
 
     /// What a handshake that begins now is made with; none: connections are not encrypted.
-    pub(crate) fn handshake(&self, protocol: Protocol) -> Option<Arc<ServerConfig>> {
-        let tls = self.tls.as_ref()?.load();
-        Some(Arc::clone(match protocol {
-            Protocol::Grpc => &tls.grpc,
-            Protocol::Http => &tls.http,
-        }))
+    pub(crate) fn handshake(&self) -> Option<Arc<ServerConfig>> {
+        Some(Arc::clone(&self.tls.as_ref()?.load().config))
     }
 
     /// Every file certificates are read from.
-    pub(crate) fn certificate_files(&self) -> Vec<PathBuf> {
+    fn certificate_files(&self) -> Vec<PathBuf> {
         let Some(tls) = &self.config.tls else { return Vec::new() };
         [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]
             .into_iter()
@@ -132,7 +120,7 @@ impl Access {
     }
 
     /// Every file tokens are read from.
-    pub(crate) fn token_files(&self) -> Vec<PathBuf> {
+    fn token_files(&self) -> Vec<PathBuf> {
         self.config.tokens.iter().cloned().collect()
     }
 
@@ -140,7 +128,7 @@ impl Access {
     ///
     /// # Errors
     /// With the file and what is wrong with it; the ones before stay in force.
-    pub(crate) fn reload_certificates(&self) -> Result<String, Vec<String>> {
+    fn reload_certificates(&self) -> Result<String, Vec<String>> {
         let (Some(tls), Some(files)) = (&self.tls, &self.config.tls) else { return Ok(String::new()) };
         let read = Tls::read(files, now().as_second())?;
         let version = read.version.clone();
@@ -152,7 +140,7 @@ impl Access {
     ///
     /// # Errors
     /// With the file, the line and what is wrong there; the ones before stay in force.
-    pub(crate) fn reload_tokens(&self) -> Result<String, Vec<String>> {
+    fn reload_tokens(&self) -> Result<String, Vec<String>> {
         let (Some(tokens), Some(file)) = (&self.tokens, &self.config.tokens) else {
             return Ok(String::new());
         };
@@ -167,12 +155,6 @@ impl Access {
         let version = read.version().to_owned();
         tokens.store(Arc::new(read));
         Ok(version)
-    }
-
-    /// Which certificates and tokens are in force.
-    pub(crate) fn versions(&self) -> (Option<String>, Option<String>) {
-        let tls = self.tls.as_ref().map(|tls| tls.load().version.clone());
-        (tls, self.tokens.as_ref().map(|tokens| tokens.load().version().to_owned()))
     }
 
     /// Who makes this call and that it may; none where nobody is asked.

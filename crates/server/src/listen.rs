@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -23,8 +24,8 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
-use crate::access::{Access, Counts, Protocol, names};
-use crate::config::ConnectionLimits;
+use crate::access::{Access, Counts, names};
+use crate::config::{ConfigError, ConnectionLimits};
 
 /// TLS handshakes at once. Each is some KiB and half a millisecond of a core; a silent peer holds one until its time
 /// is over, and what comes beyond is closed.
@@ -39,24 +40,49 @@ const PREFACE: usize = 24;
 /// How long nothing is accepted when the process is out of file descriptors: asking at once would only spin.
 const OUT_OF_FILES: Duration = Duration::from_millis(50);
 
-/// The connections of a listener, ready to be spoken on. Dropped, the listener is closed.
+/// What gRPC is spoken in.
+const GRPC: &[&str] = &["h2"];
+
+/// The connections on which decisions are asked for.
+///
+/// # Errors
+/// Where the listener, whoever made it, is open to more than the configuration allows.
+pub(crate) fn public(
+    listener: TcpListener,
+    access: &Arc<Access>,
+) -> Result<impl Stream<Item = io::Result<Connection>> + Send + Unpin + use<>, ConfigError> {
+    if let Ok(address) = listener.local_addr() {
+        access.config().may_listen(address)?;
+    }
+    Ok(grpc(listener, access))
+}
+
+/// The connections of a listener of gRPC.
+pub(crate) fn grpc(
+    listener: TcpListener,
+    access: &Arc<Access>,
+) -> impl Stream<Item = io::Result<Connection>> + Send + Unpin + use<> {
+    incoming(listener, Arc::clone(access), GRPC)
+}
+
+/// The connections of a listener, ready to be spoken on in one of these protocols, as ALPN names them. Dropped, the
+/// listener is closed.
 pub(crate) fn incoming(
     listener: TcpListener,
     access: Arc<Access>,
-    protocol: Protocol,
+    protocols: &'static [&'static str],
 ) -> impl Stream<Item = io::Result<Connection>> + Send + Unpin + use<> {
     let (ready, connections) = mpsc::channel(READY);
     let slots = Slots::new(access.config().connections, Arc::clone(&access.counts));
-    let accepting =
-        Accepting { access, protocol, slots, ready, handshakes: Arc::new(Semaphore::new(HANDSHAKES)) };
-    tokio::spawn(accepting.run(listener));
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    tokio::spawn(Accepting { access, protocols, slots, ready, handshakes }.run(listener));
     ReceiverStream::new(connections)
 }
 
 /// Accepts until nobody takes connections any more.
 struct Accepting {
     access: Arc<Access>,
-    protocol: Protocol,
+    protocols: &'static [&'static str],
     slots: Arc<Slots>,
     ready: mpsc::Sender<io::Result<Connection>>,
     handshakes: Arc<Semaphore>,
@@ -87,7 +113,7 @@ impl Accepting {
             return;
         }
         let limits = self.access.config().connections;
-        let Some(tls) = self.access.handshake(self.protocol) else {
+        let Some(tls) = self.access.handshake() else {
             counts.connections_accepted.add();
             let connection = Connection::new(Io::Plain(socket), Peer { certificate: None }, slot, limits);
             let _ = self.ready.send(Ok(connection)).await;
@@ -96,9 +122,12 @@ impl Accepting {
         let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
             return counts.connections_refused.add();
         };
-        let (access, ready) = (Arc::clone(&self.access), self.ready.clone());
+        let mut tls = ServerConfig::clone(&tls);
+        tls.alpn_protocols = self.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let (access, ready, tls) =
+            (Arc::clone(&self.access), self.ready.clone(), TlsAcceptor::from(Arc::new(tls)));
         tokio::spawn(async move {
-            let made = timeout(limits.handshake, TlsAcceptor::from(tls).accept(socket)).await;
+            let made = timeout(limits.handshake, tls.accept(socket)).await;
             drop(permit);
             let counts = &access.counts;
             match made {
@@ -330,7 +359,7 @@ mod tests {
     ) -> (impl Stream<Item = io::Result<Connection>> + Unpin, std::net::SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        (incoming(listener, Arc::clone(access), Protocol::Grpc), address)
+        (grpc(listener, access), address)
     }
 
     #[tokio::test]

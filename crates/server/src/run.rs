@@ -20,10 +20,10 @@ use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
 use tonic_health::ServingStatus;
 
-use crate::access::{Access, Door, Protocol};
+use crate::access::{Access, Door};
 use crate::cascade;
 use crate::config::{Config, ConfigError, DecisionLogConfig};
-use crate::listen::incoming;
+use crate::listen;
 use crate::monitors::{Monitors, MonitorsService, Stop, Watcher};
 use crate::outcomes::Outcomes;
 use crate::program::Programs;
@@ -94,19 +94,16 @@ pub(crate) async fn run_with(
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    // The listener may have been made by somebody else than the configuration.
-    if let Ok(address) = listener.local_addr() {
-        config.access.may_listen(address)?;
-    }
     let programs = Arc::new(programs);
     let recorder = recorder(config, listener.local_addr().ok())?;
+    let connections = listen::public(listener, &access)?;
     let rollouts = rollouts(router, config);
     let memory = recorder.as_ref().zip(config.decision_log.as_ref());
     let memory = memory
         .map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts, &programs))
         .transpose()?;
     let service = Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder);
-    let watching = programs.watch(Arc::clone(&rollouts));
+    let watching = [programs.watch(Arc::clone(&rollouts)), access.watch(config.program.reload)];
     let matching = service.matching().server(config.max_request_bytes);
     let cascades = programs
         .chains()
@@ -141,10 +138,7 @@ pub(crate) async fn run_with(
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(
-            incoming(listener, Arc::clone(&access), Protocol::Grpc),
-            stopped(draining.subscribe()),
-        );
+        .serve_with_incoming_shutdown(connections, stopped(draining.subscribe()));
     let administration = administration(config, &access, rollouts, stopped(draining.subscribe())).await?;
     tokio::pin!(serving, shutdown);
     let ended = tokio::select! {
@@ -163,7 +157,8 @@ pub(crate) async fn run_with(
     };
     draining.send_replace(true);
     administration.abort();
-    watching.abort();
+    watching.iter().for_each(JoinHandle::abort);
+    tracing::info!(events = ?access.counts.events(), "at the door");
     if let Some(memory) = memory {
         memory.close(config.drain_timeout).await;
     }
@@ -196,7 +191,7 @@ async fn administration(
     let serving = access
         .server(Door::Admin)
         .add_service(AdminServiceServer::new(Admin(rollouts)))
-        .serve_with_incoming_shutdown(incoming(listener, Arc::clone(access), Protocol::Grpc), stopped);
+        .serve_with_incoming_shutdown(listen::grpc(listener, access), stopped);
     Ok(tokio::spawn(async move {
         if let Err(error) = serving.await {
             tracing::error!(%error, "administration ended");

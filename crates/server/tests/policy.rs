@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::v1;
-use api::v1::admin_service_client::AdminServiceClient;
 use api::v1::match_request::Input as Asked;
 use api::v1::outcome_service_client::OutcomeServiceClient;
 use api::v1::route_item::Result as Item;
@@ -282,16 +281,10 @@ async fn what_a_call_did_cost_takes_the_place_of_what_was_expected() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_fails_falls_back_and_the_log_says_how_it_came() {
     let folder = tempfile::tempdir().unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut settings = of_policy(folder.path(), POLICY, logging(folder.path()));
-    settings.admin_listen = Some(free);
+    let (address, token) = support::access::administered(&mut settings, folder.path());
     let server = serve(settings).await;
-    let mut admin = loop {
-        match AdminServiceClient::connect(format!("http://{free}")).await {
-            Ok(admin) => break admin,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    };
+    let mut admin = support::access::admin(address, &token).await;
     let mut client = server.client().await;
     let before = client.route(of(MATH, &[])).await.unwrap().into_inner();
     assert_eq!((before.strategy.as_str(), before.fallback), ("ladder", false));

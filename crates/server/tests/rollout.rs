@@ -13,29 +13,23 @@ use api::v1::outcome_service_client::OutcomeServiceClient;
 use api::v1::route_request::Input;
 use api::v1::{RolloutStage, RolloutVerdict};
 use decision_log::Rollout;
+use support::access::Known;
 use support::{artifact, log_url, logged, logging, other_artifact, serve};
 use tonic::Code;
-use tonic::transport::Channel;
 
 struct Operated {
     server: support::Running,
-    admin: AdminServiceClient<Channel>,
+    admin: AdminServiceClient<Known>,
     folder: tempfile::TempDir,
 }
 
 async fn operated() -> Operated {
     let folder = tempfile::tempdir().unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut settings = logging(folder.path());
-    settings.admin_listen = Some(free);
+    let (address, token) = support::access::administered(&mut settings, folder.path());
     settings.sticky_label = Some("tenant".into());
     let server = serve(settings).await;
-    let admin = loop {
-        match AdminServiceClient::connect(format!("http://{free}")).await {
-            Ok(admin) => break admin,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    };
+    let admin = support::access::admin(address, &token).await;
     Operated { server, admin, folder }
 }
 

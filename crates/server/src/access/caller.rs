@@ -65,7 +65,7 @@ impl Caller {
     /// One call more under way, its own and its tenant's.
     pub(crate) fn enter(&self) -> Result<Permits, Refusal> {
         let own = self.known.limiter.enter()?;
-        let tenant = self.tenant_limiter().map(|limiter| limiter.enter()).transpose()?;
+        let tenant = self.tenant_limiter().map(Limiter::enter).transpose()?;
         Ok(Permits { _own: own, _tenant: tenant })
     }
 

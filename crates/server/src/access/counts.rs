@@ -44,3 +44,22 @@ pub(crate) struct Counts {
     /// Handlers that panicked.
     pub(crate) panics: Count,
 }
+
+impl Counts {
+    /// Every count that only grows, by the name of its event.
+    pub(crate) fn events(&self) -> Vec<(&'static str, u64)> {
+        let events = [
+            ("connection_accepted", &self.connections_accepted),
+            ("connection_refused", &self.connections_refused),
+            ("handshake_failed", &self.handshakes_failed),
+            ("handshake_timed_out", &self.handshakes_timed_out),
+            ("unauthenticated", &self.unauthenticated),
+            ("permission", &self.permission),
+            ("rate", &self.rate),
+            ("concurrency", &self.concurrency),
+            ("unread", &self.unread),
+            ("panic", &self.panics),
+        ];
+        events.into_iter().map(|(event, count)| (event, count.get())).collect()
+    }
+}

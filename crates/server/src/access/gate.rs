@@ -112,6 +112,7 @@ where
         let permits = match self.access.admit(&request) {
             Ok(None) => None,
             Ok(Some((caller, permits))) => {
+                tracing::trace!(caller = caller.name(), tenant = caller.tenant(), "called");
                 request.extensions_mut().insert(caller);
                 Some(permits)
             }
@@ -244,5 +245,82 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+    use crate::config::Settings;
+
+    /// A body that panics when it is asked for its second frame.
+    struct Breaks(u8);
+
+    impl http_body::Body for Breaks {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            self.0 += 1;
+            assert!(self.0 < 2, "in the middle of an answer");
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"answer")))))
+        }
+    }
+
+    fn access() -> Arc<Access> {
+        Access::open(&Settings::default().build().unwrap().access, false).unwrap()
+    }
+
+    fn request() -> Request<Body> {
+        Request::builder().uri("/rung.v1.RouterService/Route").body(Body::empty()).unwrap()
+    }
+
+    fn status(headers: &HeaderMap) -> Code {
+        Status::from_header_map(headers).unwrap().code()
+    }
+
+    #[tokio::test]
+    async fn a_panic_before_or_in_a_handler_is_internal_for_its_call() {
+        let access = access();
+        let at_once = |_: Request<Body>| -> std::future::Ready<Result<Response<Breaks>, Infallible>> {
+            panic!("before the future")
+        };
+        let later = |_: Request<Body>| async {
+            tokio::task::yield_now().await;
+            if true {
+                panic!("in the future");
+            }
+            Ok::<Response<Breaks>, Infallible>(Response::new(Breaks(0)))
+        };
+        let answer =
+            Gate::new(Arc::clone(&access)).layer(service_fn(at_once)).oneshot(request()).await.unwrap();
+        assert_eq!(status(answer.headers()), Code::Internal);
+        let answer =
+            Gate::new(Arc::clone(&access)).layer(service_fn(later)).oneshot(request()).await.unwrap();
+        assert_eq!(status(answer.headers()), Code::Internal);
+        assert!(http_body::Body::is_end_stream(answer.body()));
+        assert_eq!(access.counts.panics.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_the_middle_of_an_answer_ends_it_with_a_status() {
+        let access = access();
+        let service = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Breaks(0))) });
+        let answer = Gate::new(Arc::clone(&access)).layer(service).oneshot(request()).await.unwrap();
+        let mut body = Box::pin(answer.into_body());
+        let mut next =
+            async || std::future::poll_fn(|cx| http_body::Body::poll_frame(body.as_mut(), cx)).await;
+        assert_eq!(next().await.unwrap().unwrap().into_data().unwrap(), "answer");
+        let trailers = next().await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(status(&trailers), Code::Internal);
+        assert!(next().await.is_none());
+        assert_eq!(access.counts.panics.get(), 1);
     }
 }

@@ -91,10 +91,6 @@ impl Limiter {
         same.map_or_else(|| Self::new(limits, whose), Arc::clone)
     }
 
-    pub(crate) fn limits(&self) -> Limits {
-        self.limits
-    }
-
     /// Takes `n` off the rate, all or none.
     pub(crate) fn charge(&self, n: NonZeroU32) -> Result<(), Refusal> {
         let (Some(limiter), Some(rate)) = (&self.rate, self.limits.rate) else { return Ok(()) };

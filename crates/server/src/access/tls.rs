@@ -16,10 +16,8 @@ use crate::config::TlsFiles;
 /// What handshakes are made with.
 #[derive(Debug)]
 pub(crate) struct Tls {
-    /// For gRPC, which is HTTP/2.
-    pub(crate) grpc: Arc<ServerConfig>,
-    /// For the listener of probes and metrics, which speaks HTTP/1.1 too.
-    pub(crate) http: Arc<ServerConfig>,
+    /// What is spoken after it is the listener's to say.
+    pub(crate) config: Arc<ServerConfig>,
     /// Of the server's certificate, 12 hex digits.
     pub(crate) version: String,
 }
@@ -31,7 +29,7 @@ impl Tls {
     /// With the file and the reason.
     pub(crate) fn read(files: &TlsFiles, now_s: i64) -> Result<Self, Vec<String>> {
         let chain = certificates(&files.certificate)?;
-        let leaf = chain.first().map(|leaf| Sha256::digest(leaf)).unwrap_or_default();
+        let leaf = chain.first().map(Sha256::digest).unwrap_or_default();
         in_time(&files.certificate, &chain, now_s)?;
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| problem(&files.key, e))?;
         let provider = Arc::new(ring::default_provider());
@@ -46,11 +44,8 @@ impl Tls {
             let reason = format!("does not go with {}: {e}", files.certificate.display());
             problem(&files.key, reason)
         };
-        let mut grpc = builder.with_single_cert(chain, key).map_err(pair)?;
-        let mut http = grpc.clone();
-        grpc.alpn_protocols = vec![b"h2".to_vec()];
-        http.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { grpc: Arc::new(grpc), http: Arc::new(http), version: hex::encode(&leaf[..6]) })
+        let config = builder.with_single_cert(chain, key).map_err(pair)?;
+        Ok(Self { config: Arc::new(config), version: hex::encode(&leaf[..6]) })
     }
 }
 

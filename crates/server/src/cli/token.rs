@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::access::Scope;
 use crate::access::secret::Minted;
+use crate::config::ConfigError;
 
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
@@ -122,8 +123,7 @@ impl NewArgs {
         };
         let entry = format!("\n{}", toml::to_string(&File { token: [entry] })?);
         // What the server would refuse is not handed out.
-        crate::access::check_tokens(&entry)
-            .map_err(|problems| crate::config::ConfigError::Refused(problems))?;
+        crate::access::check_tokens(&entry).map_err(ConfigError::Refused)?;
         Ok(entry)
     }
 }
