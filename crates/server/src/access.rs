@@ -22,6 +22,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request};
 use jiff::Timestamp;
 use rustls::ServerConfig;
+use rustls::pki_types::UnixTime;
 use tonic::transport::Server;
 use tower::layer::util::{Identity, Stack};
 
@@ -73,7 +74,7 @@ impl Access {
     pub(crate) fn open(config: &AccessConfig, administered: bool) -> Result<Arc<Self>, ConfigError> {
         let mut problems = Vec::new();
         let mut or_problems = |found: Vec<String>| problems.extend(found);
-        let tls = config.tls.as_ref().map(|files| Tls::read(files, now().as_second()));
+        let tls = config.tls.as_ref().map(|files| Tls::read(files, UnixTime::now()));
         let tls = tls.and_then(|read| read.map_err(&mut or_problems).ok());
         let tokens = config.tokens.as_ref().map(|file| Tokens::read(file, None));
         let tokens = tokens.and_then(|read| read.map_err(&mut or_problems).ok());
@@ -130,7 +131,7 @@ impl Access {
     /// With the file and what is wrong with it; the ones before stay in force.
     fn reload_certificates(&self) -> Result<String, Vec<String>> {
         let (Some(tls), Some(files)) = (&self.tls, &self.config.tls) else { return Ok(String::new()) };
-        let read = Tls::read(files, now().as_second())?;
+        let read = Tls::read(files, UnixTime::now())?;
         let version = read.version.clone();
         tls.store(Arc::new(read));
         Ok(version)

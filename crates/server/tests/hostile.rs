@@ -219,7 +219,7 @@ async fn header_bombs_are_refused() {
             assert_eq!(response.status(), http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         }
     }
-    // Headers that never end (CVE-2024-27316): HEADERS without END_HEADERS, then CONTINUATION after CONTINUATION.
+    // Headers that never end: HEADERS without END_HEADERS, then CONTINUATION after CONTINUATION.
     let mut socket = TcpStream::connect(&server.address).await.unwrap();
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00").await.unwrap();
     socket.write_all(b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82").await.unwrap();
@@ -247,7 +247,7 @@ async fn oversized_nested_and_garbled_messages_are_refused() {
         let large = framed(false, &vec![0x41; 5 << 20]);
         assert_eq!(call(&server.address, large, &[]).await, Code::OutOfRange);
         // Groups within groups, which prost follows a hundred deep at most.
-        let nested = framed(false, &vec![0xf3; 1 << 20]);
+        let nested = framed(false, &vec![0x7b; 1 << 20]);
         assert!(matches!(call(&server.address, nested, &[]).await, Code::Internal | Code::InvalidArgument));
         for garbage in [&b"\xff\xff\xff\xff\xff"[..], b"\x0a\xff\xff\xff\x7f", &[0x08; 33]] {
             let code = call(&server.address, framed(false, garbage), &[]).await;
@@ -292,7 +292,7 @@ async fn compression_bombs_are_opened_as_far_as_a_message_may_go() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_sent_messages_share_one_bound() {
-    let args = ["--max-unread-bytes", "16777216", "--request-timeout-s", "5"];
+    let args = ["--max-unread-bytes", "16777216", "--request-timeout-s", "10"];
     let server = Process::start(&artifact(), &args).await;
     let honest = Honest::begin(&server.address, None).await;
     let before = server.resident_kb();

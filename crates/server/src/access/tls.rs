@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use webpki::{EndEntityCert, KeyUsage};
 
 use crate::config::TlsFiles;
 
@@ -27,10 +28,10 @@ impl Tls {
     ///
     /// # Errors
     /// With the file and the reason.
-    pub(crate) fn read(files: &TlsFiles, now_s: i64) -> Result<Self, Vec<String>> {
+    pub(crate) fn read(files: &TlsFiles, now: UnixTime) -> Result<Self, Vec<String>> {
         let chain = certificates(&files.certificate)?;
         let leaf = chain.first().map(Sha256::digest).unwrap_or_default();
-        in_time(&files.certificate, &chain, now_s)?;
+        in_time(&files.certificate, &chain, now)?;
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| problem(&files.key, e))?;
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -63,14 +64,18 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Vec<String>
 }
 
 /// Nobody accepts a certificate whose time is over: the one in force may still be good.
-fn in_time(file: &Path, chain: &[CertificateDer<'_>], now_s: i64) -> Result<(), Vec<String>> {
+fn in_time(file: &Path, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Vec<String>> {
     let Some(leaf) = chain.first() else { return Ok(()) };
-    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|e| problem(file, e))?;
-    let ends = leaf.validity().not_after;
-    if ends.timestamp() <= now_s {
-        return Err(problem(file, format!("the certificate has expired: {ends}")));
+    let leaf = EndEntityCert::try_from(leaf).map_err(|e| problem(file, e))?;
+    // The server trusts nobody here, so verifying fails: what matters is whether it fails for the time.
+    match leaf.verify_for_usage(&[], &[], &[], now, KeyUsage::server_auth(), None, None) {
+        Err(webpki::Error::CertExpired { not_after, .. }) => {
+            let ended = Timestamp::from_second(i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX));
+            let ended = ended.map(|ended| ended.to_string()).unwrap_or_default();
+            Err(problem(file, format!("the certificate has expired: {ended}")))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn verifier(
@@ -88,12 +93,7 @@ fn verifier(
 
 /// The alternative names of a certificate, as entries of the tokens' file write them. It was verified before.
 pub(crate) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
-    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
-    let named = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(format!("dns:{name}")),
-        GeneralName::URI(uri) => Some(format!("uri:{uri}")),
-        _ => None,
-    });
-    named.collect()
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
+    let dns = certificate.valid_dns_names().map(|name| format!("dns:{name}"));
+    dns.chain(certificate.valid_uri_names().map(|uri| format!("uri:{uri}"))).collect()
 }
