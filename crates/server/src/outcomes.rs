@@ -14,6 +14,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
+use crate::drain::Drain;
 use crate::program::Programs;
 use crate::record::now_us;
 use crate::status::RequestError;
@@ -29,6 +30,7 @@ pub(crate) struct Outcomes {
     pub(crate) max_batch: usize,
     /// Whose budget hears what calls did cost.
     pub(crate) programs: Arc<Programs>,
+    pub(crate) drain: Drain,
 }
 
 impl From<OutcomeError> for RequestError {
@@ -192,7 +194,7 @@ impl OutcomeService for Outcomes {
         request: Request<Streaming<v1::ReportOutcomeRequest>>,
     ) -> Result<Response<Self::ReportOutcomeStreamStream>, Status> {
         let service = self.clone();
-        let answers = request.into_inner().then(move |report| {
+        let answers = self.drain.ends(request.into_inner()).then(move |report| {
             let service = service.clone();
             async move {
                 let mut items = service.file(vec![report?]).await?;
