@@ -15,6 +15,8 @@ pub struct ArtifactInfo {
     pub name: String,
     /// Hash prefix over weights and calibrator.
     pub version: String,
+    /// Hash of its manifest, and by that of everything: operating points too, which `version` leaves out.
+    pub manifest_sha256: String,
     /// Hash prefix of the calibrator.
     pub calibrator_version: String,
     /// The pair used when a request names none.
@@ -85,6 +87,7 @@ impl ArtifactInfo {
         Ok(Self {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
+            manifest_sha256: manifest.sha256.clone(),
             calibrator_version: manifest.calibrator_version.clone(),
             default_pair: artifact.default_pair().clone(),
             pairs,

@@ -10,7 +10,10 @@ mod info;
 mod route;
 mod tiers;
 
-pub use admission::{Admission, AdmissionError, Permit};
+pub use admission::{
+    Admission, AdmissionError, Counts as AdmissionCounts, Permit, Priority, QUEUE_TIME_BOUNDS_US, QueueTimes, Refusal,
+    Standing, Work,
+};
 pub use artifact::EncoderPrecision;
 pub use cascade::{
     AnswerAt, Assessed, Cascade, CascadeError, CascadeStage, Cascades, CascadesError, Plan, PlannedStage,

@@ -4,6 +4,7 @@
 mod caller;
 mod counts;
 mod gate;
+mod kept;
 mod limits;
 mod refusal;
 mod scope;
@@ -12,9 +13,8 @@ mod tenants;
 mod tls;
 mod tokens;
 mod unread;
-mod watch;
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -58,6 +58,8 @@ pub(crate) enum Door {
 #[derive(Debug)]
 pub(crate) struct Access {
     config: AccessConfig,
+    /// The files as they were before they were read.
+    read_from: kept::Stamps,
     tls: Option<ArcSwap<Tls>>,
     tokens: Option<ArcSwap<Tokens>>,
     /// Who shows nothing, where that is allowed beside tokens, or a certificate that needs no entry.
@@ -70,17 +72,15 @@ impl Access {
     /// Reads certificates and tokens.
     ///
     /// # Errors
-    /// With everything that is wrong with them, or where administration is served and nobody may administer.
-    pub(crate) fn open(config: &AccessConfig, administered: bool) -> Result<Arc<Self>, ConfigError> {
+    /// With everything that is wrong with them.
+    pub(crate) fn open(config: &AccessConfig) -> Result<Arc<Self>, ConfigError> {
+        let read_from = kept::Stamps::of(config);
         let mut problems = Vec::new();
         let mut or_problems = |found: Vec<String>| problems.extend(found);
         let tls = config.tls.as_ref().map(|files| Tls::read(files, UnixTime::now()));
         let tls = tls.and_then(|read| read.map_err(&mut or_problems).ok());
         let tokens = config.tokens.as_ref().map(|file| Tokens::read(file, None));
         let tokens = tokens.and_then(|read| read.map_err(&mut or_problems).ok());
-        if let (true, Some(file), Some(tokens)) = (administered, &config.tokens, &tokens) {
-            problems.extend(without_admin(file, tokens));
-        }
         if !problems.is_empty() {
             return Err(ConfigError::Refused(problems));
         }
@@ -93,6 +93,7 @@ impl Access {
             room: Arc::new(Room::new(config.max_unread_bytes)),
             counts: Arc::default(),
             config: config.clone(),
+            read_from,
         }))
     }
 
@@ -110,19 +111,14 @@ impl Access {
         Some(Arc::clone(&self.tls.as_ref()?.load().config))
     }
 
-    /// Every file certificates are read from.
-    fn certificate_files(&self) -> Vec<PathBuf> {
-        let Some(tls) = &self.config.tls else { return Vec::new() };
-        [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
-    }
-
-    /// Every file tokens are read from.
-    fn token_files(&self) -> Vec<PathBuf> {
-        self.config.tokens.iter().cloned().collect()
+    /// Whether administration may be served on an address.
+    ///
+    /// # Errors
+    /// Where nobody may administer, or what is said there could be read on the way.
+    pub(crate) fn may_administer(&self, address: SocketAddr) -> Result<(), ConfigError> {
+        self.config.may_administer(address)?;
+        let (Some(file), Some(tokens)) = (&self.config.tokens, &self.tokens) else { return Ok(()) };
+        without_admin(file, &tokens.load()).map_or(Ok(()), |problem| Err(ConfigError::Refused(vec![problem])))
     }
 
     /// Reads the certificates again; handshakes that begin from now on are made with them.

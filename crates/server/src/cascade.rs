@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use api::v1;
 use api::v1::cascade_service_server::{CascadeService, CascadeServiceServer};
-use router::{Admission, AnswerAt, Cascade, Cascades};
+use router::{Admission, AnswerAt, Cascade, Cascades, Work};
 use tokio::time::Instant;
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
@@ -24,7 +24,7 @@ use crate::ServeError;
 use crate::config::Config;
 use crate::record::now_us;
 use crate::rollout::Rollouts;
-use crate::service::deadline;
+use crate::service::{deadline, priority};
 use crate::status::RequestError;
 use convert::Answered;
 use fault::Fault;
@@ -297,7 +297,8 @@ impl CascadeService for CascadesService {
         request: Request<v1::PlanCascadeRequest>,
     ) -> Result<Response<v1::PlanCascadeResponse>, Status> {
         let (arrived_ms, deadline) = (now_ms(), deadline(request.metadata()));
-        let permit = self.0.admission.admit(deadline).await.map_err(RequestError::from)?;
+        let work = Work::one(priority(&request.get_ref().labels), deadline);
+        let permit = self.0.admission.admit(work).await.map_err(RequestError::from)?;
         let response = self.0.plan(request.into_inner(), arrived_ms)?;
         drop(permit);
         Ok(Response::new(response))
@@ -308,7 +309,8 @@ impl CascadeService for CascadesService {
         request: Request<v1::AssessRequest>,
     ) -> Result<Response<v1::AssessResponse>, Status> {
         let (arrived_ms, deadline) = (now_ms(), deadline(request.metadata()));
-        let permit = self.0.admission.admit(deadline).await.map_err(RequestError::from)?;
+        let work = Work::one(priority(&request.get_ref().labels), deadline);
+        let permit = self.0.admission.admit(work).await.map_err(RequestError::from)?;
         let response = self.0.assess(request.into_inner(), arrived_ms)?;
         drop(permit);
         Ok(Response::new(response))

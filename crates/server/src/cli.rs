@@ -11,13 +11,16 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use router::{ArtifactInfo, Ask, At, DeepOptions, Routed, Router, RouterOptions};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use types::{Query, Reason, Threshold, TierWish};
 
 use crate::access::Access;
 use crate::config::{Config, ConfigError, LogFormat, Settings};
 use crate::explain::ExplainArgs;
-use crate::program::Programs;
+use crate::program::Loaded;
+use crate::reload::artifact_stamp;
+use crate::run::{Listeners, Served, run_with};
+use crate::signals::Signals;
+use crate::systemd::Sockets;
 
 /// Routes queries to the cheapest model that will hold.
 #[derive(Debug, Parser)]
@@ -119,21 +122,30 @@ impl ServeArgs {
         log_to_stderr(config.log_format);
         panics_to_log();
         raise_file_limit(config.access.connections.most);
+        // While there is one thread.
+        let sockets = Sockets::from_environment()?;
         // One thread more than slots: somebody must be free to say no.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.decision_slots + 1)
             .enable_all()
             .build()
             .context("starting the runtime")?;
-        runtime.block_on(serve(&config))
+        runtime.block_on(serve(&config, sockets))
     }
 }
 
-async fn serve(config: &Config) -> Result<()> {
-    let access = Access::open(&config.access, config.admin_listen.is_some())?;
+async fn serve(config: &Config, mut sockets: Sockets) -> Result<()> {
+    let Signals { shutdown, reload } = Signals::listen()?;
+    let access = Access::open(&config.access)?;
+    let artifact = artifact_stamp(&config.artifact);
     let router = Router::load(&config.artifact, &config.router_options())?;
-    let programs = Programs::load(config, router.info(), crate::cascade::load(config)?)?;
-    let listener = TcpListener::bind(config.listen).await.with_context(|| config.listen.to_string())?;
+    let program = Loaded::read(config, router.info(), crate::cascade::load(config)?)?;
+    let listener = match sockets.take("grpc")? {
+        Some(listener) => listener,
+        None => TcpListener::bind(config.listen).await.with_context(|| config.listen.to_string())?,
+    };
+    let listeners = Listeners::new(listener, sockets.take("admin")?, config).await?;
+    sockets.tell_left();
     let info = router.info();
     if info.simulated {
         tracing::warn!("this artifact was trained on simulated outcomes: for trying, not for production");
@@ -142,21 +154,19 @@ async fn serve(config: &Config) -> Result<()> {
         tracing::warn!(warning);
     }
     tracing::info!(
-        address = %listener.local_addr()?,
+        address = %listeners.grpc.local_addr()?,
         artifact = info.name,
         version = info.version,
         pair = %info.default_pair,
         deep_engine = router.deep_engine().unwrap_or_else(|| "none".to_owned()),
         "serving"
     );
-    let mut terminate = signal(SignalKind::terminate())?;
     let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
+        // Signals are listened to for as long as the process lives.
+        let _ = shutdown.await;
     };
-    Ok(crate::run::run_with(listener, Arc::new(router), programs, access, config, shutdown).await?)
+    let served = Served { router: Arc::new(router), artifact, program, access };
+    Ok(run_with(listeners, served, config, shutdown, reload).await?)
 }
 
 /// Says where a panic was and not what it said: a slice that fails quotes the text it was to cut, and that is a prompt.

@@ -128,7 +128,8 @@ pub struct Settings {
     /// Decisions at once; the number of cores by default.
     #[arg(long, env = "RUNG_DECISION_SLOTS")]
     pub decision_slots: Option<usize>,
-    /// Requests that may wait for a slot; more are told RESOURCE_EXHAUSTED.
+    /// Requests that may wait for a slot; more are told RESOURCE_EXHAUSTED, those whose label `priority` is low from half
+    /// of it on, all but high ones from seven eighths on.
     #[arg(long, env = "RUNG_QUEUE")]
     pub queue: Option<usize>,
     /// Queries of one RouteBatch at most.
@@ -137,7 +138,11 @@ pub struct Settings {
     /// Bytes of one request at most.
     #[arg(long, env = "RUNG_MAX_REQUEST_BYTES")]
     pub max_request_bytes: Option<usize>,
-    /// Milliseconds that work in flight may take after SIGTERM.
+    /// Milliseconds after SIGTERM in which the server says that it is not ready and still answers, so that balancers turn
+    /// away before it refuses; 0 by default.
+    #[arg(long, env = "RUNG_DRAIN_DELAY_MS", value_name = "MILLISECONDS")]
+    pub drain_delay_ms: Option<u64>,
+    /// Milliseconds that work in flight may take after that.
     #[arg(long, env = "RUNG_DRAIN_TIMEOUT_MS")]
     pub drain_timeout_ms: Option<u64>,
     /// Log lines as text or json.
@@ -174,8 +179,7 @@ pub struct Settings {
     /// What calls cost (prices.toml, as `training advise` reads it); a policy with a limit of cost needs it.
     #[arg(long, env = "RUNG_PRICES", value_name = "FILE")]
     pub prices: Option<PathBuf>,
-    /// Milliseconds between two looks at the policy's, the catalogue's and the prices' file; one that was changed is
-    /// read again.
+    /// Milliseconds between two looks at what is read from files, the artifact too; what was changed is read again.
     #[arg(long, env = "RUNG_RELOAD_MS", value_name = "MILLISECONDS")]
     pub reload_ms: Option<u64>,
     /// Folder of a verifier with tuned cascades; CascadeService is not served where none is given.
@@ -215,7 +219,9 @@ pub struct Config {
     pub max_batch: usize,
     /// Bytes of one request at most, at least 1 KiB.
     pub max_request_bytes: usize,
-    /// How long work in flight may take after a signal.
+    /// How long the server answers on after a signal, not ready any more.
+    pub drain_delay: Duration,
+    /// How long work in flight may take after that.
     pub drain_timeout: Duration,
     /// How log lines look.
     pub log_format: LogFormat,
@@ -287,6 +293,7 @@ impl Settings {
             queue: self.queue.or(below.queue),
             max_batch: self.max_batch.or(below.max_batch),
             max_request_bytes: self.max_request_bytes.or(below.max_request_bytes),
+            drain_delay_ms: self.drain_delay_ms.or(below.drain_delay_ms),
             drain_timeout_ms: self.drain_timeout_ms.or(below.drain_timeout_ms),
             log_format: self.log_format.or(below.log_format),
             decision_log: self.decision_log.over(below.decision_log),
@@ -336,6 +343,7 @@ impl Settings {
                 1 << 10,
                 "at least 1024",
             )?,
+            drain_delay: Duration::from_millis(self.drain_delay_ms.unwrap_or(0)),
             drain_timeout: Duration::from_millis(self.drain_timeout_ms.unwrap_or(10_000)),
             log_format: self.log_format.unwrap_or_default(),
             decision_log: self.decision_log.build()?,

@@ -301,6 +301,7 @@ mod tests {
         ArtifactInfo {
             name: "a".into(),
             version: "1".into(),
+            manifest_sha256: "0".into(),
             calibrator_version: "2".into(),
             default_pair: ModelPair::new(strong, weak).unwrap(),
             pairs: vec![],

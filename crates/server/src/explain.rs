@@ -14,7 +14,7 @@ use crate::cli::{as_json, as_text};
 use crate::config::{Config, Settings};
 use crate::convert::{Asked, Source, slice};
 use crate::intents::About;
-use crate::program::{Programs, Told, Walk};
+use crate::program::{Loaded, Told, Walk};
 use crate::service::settled;
 
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ struct Explained {
 
 impl Explained {
     fn of(text: &str, labels: &[String], router: &Router, config: &Config) -> Result<Self> {
-        let programs = Programs::load(config, router.info(), crate::cascade::load(config)?)?;
+        let loaded = Loaded::read(config, router.info(), crate::cascade::load(config)?)?;
         let slices = labels.iter().map(|label| {
             let (key, value) = label.split_once('=').unwrap_or((label, ""));
             slice(key, value)
@@ -74,7 +74,7 @@ impl Explained {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let start = Instant::now();
-        let mut walk = Walk::new(&programs.current(), &asked.query, asked.slices.clone());
+        let mut walk = Walk::new(&loaded.version, &asked.query, asked.slices.clone());
         let begun = match &mut walk {
             Some(walk) => walk.begin(router, &mut asked, "", None, true)?,
             None => router.begin(&asked.ask(""), None)?,

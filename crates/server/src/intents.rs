@@ -46,15 +46,19 @@ impl fmt::Debug for Intents {
 }
 
 impl Intents {
-    /// Reads a catalogue and fits it; what is wrong comes with file, line and key.
-    pub(crate) fn read(file: &Path) -> Result<Self, String> {
+    /// Reads a catalogue and fits it, unless it says what the one `before` says; what is wrong comes with file, line and
+    /// key.
+    pub(crate) fn read(file: &Path, before: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
         let name = file.display().to_string();
         let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
         let lines = file.extension().is_some_and(|extension| extension == "jsonl");
         let read =
             if lines { Catalogue::from_jsonl(&text, &name) } else { Catalogue::from_toml(&text, &name) };
         let catalogue = read.map_err(|error| error.to_string())?;
-        Self::fit(Arc::new(catalogue)).map_err(|error| format!("{name}: {error}"))
+        if let Some(before) = before.filter(|before| before.matcher.catalogue().version() == catalogue.version()) {
+            return Ok(Arc::clone(before));
+        }
+        Self::fit(Arc::new(catalogue)).map(Arc::new).map_err(|error| format!("{name}: {error}"))
     }
 
     fn fit(catalogue: Arc<Catalogue>) -> Result<Self, SemanticError> {

@@ -57,6 +57,21 @@ pub(crate) fn public(
     Ok(grpc(listener, access))
 }
 
+/// The connections on which this server is administered.
+///
+/// # Errors
+/// Where nobody may administer, or what is said there could be read on the way.
+pub(crate) fn administration(
+    listener: TcpListener,
+    access: &Arc<Access>,
+) -> Result<impl Stream<Item = io::Result<Connection>> + Send + Unpin + use<>, ConfigError> {
+    if let Ok(address) = listener.local_addr() {
+        access.may_administer(address)?;
+        tracing::info!(%address, "administration");
+    }
+    Ok(grpc(listener, access))
+}
+
 /// The connections of a listener of gRPC.
 pub(crate) fn grpc(
     listener: TcpListener,
@@ -351,7 +366,7 @@ mod tests {
     fn access(change: impl FnOnce(&mut Settings)) -> Arc<Access> {
         let mut settings = Settings::default();
         change(&mut settings);
-        Access::open(&settings.build().unwrap().access, false).unwrap()
+        Access::open(&settings.build().unwrap().access).unwrap()
     }
 
     async fn listening(

@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use crate::access::Account;
+use crate::drain::Drain;
 use crate::program::Programs;
 use crate::record::now_us;
 use crate::status::RequestError;
@@ -30,6 +31,7 @@ pub(crate) struct Outcomes {
     pub(crate) max_batch: usize,
     /// Whose budget hears what calls did cost.
     pub(crate) programs: Arc<Programs>,
+    pub(crate) drain: Drain,
 }
 
 impl From<OutcomeError> for RequestError {
@@ -195,7 +197,7 @@ impl OutcomeService for Outcomes {
         request: Request<Streaming<v1::ReportOutcomeRequest>>,
     ) -> Result<Response<Self::ReportOutcomeStreamStream>, Status> {
         let (service, account) = (self.clone(), Account::of(request.extensions()));
-        let answers = request.into_inner().then(move |report| {
+        let answers = self.drain.ends(request.into_inner()).then(move |report| {
             let (service, account) = (service.clone(), account.clone());
             async move {
                 let report = report?;

@@ -1,16 +1,17 @@
-//! The policy in force with its catalogue and its budget: loaded and checked as a whole, exchanged as a whole. A
-//! request keeps what it began with. The way of one query through it is in `walk`.
+//! The policy in force with its catalogue, its prices and its budget: loaded and checked as a whole, exchanged as a whole. A
+//! request keeps what it began with. The way of one query through it is in `walk`; that it decides together with an
+//! artifact is in `rollout`.
 
 mod load;
 mod purse;
 mod walk;
-mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::v1;
 use arc_swap::ArcSwap;
+use economics::Prices;
 use router::ArtifactInfo;
 use strategy::Program;
 use types::ModelName;
@@ -20,21 +21,37 @@ use crate::cascade::Chains;
 use crate::config::{Config, ConfigError, ProgramConfig};
 use crate::intents::Intents;
 use crate::record::now_us;
+use crate::reload::{Part, Reloadable, Stamp};
+use crate::rollout::Rollouts;
 
 use purse::Purse;
 pub(crate) use walk::{Paid, Told, Walk};
 
-/// What is in force, and what was refused since.
-#[derive(Debug)]
-pub(crate) struct Programs {
+/// Where a policy and what it needs are read from.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources {
     config: ProgramConfig,
     /// Models that are served under their names though the artifact may not know them.
     served: BTreeSet<ModelName>,
-    current: ArcSwap<Version>,
+}
+
+/// Files that were read and found whole.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) version: Arc<Version>,
+    sources: Sources,
+    /// Of the files before they were read.
+    stamp: Stamp,
+}
+
+/// What is in force, and what was refused since.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    sources: Sources,
+    /// Where the version in force is, beside the artifact that it was held against.
+    rollouts: Arc<Rollouts>,
     /// Why the newest state of the files is not in force; empty where it is.
     refused: ArcSwap<Vec<String>>,
-    /// What the version in force, or the refused one, was read from.
-    read_from: Mutex<load::Stamps>,
 }
 
 /// A state of the files that was found whole.
@@ -42,8 +59,17 @@ pub(crate) struct Programs {
 pub(crate) struct Version {
     pub(crate) governing: Option<Arc<Governing>>,
     pub(crate) intents: Option<Arc<Intents>>,
-    /// What cascades begin with; the same in every version.
+    pub(crate) prices: Option<Arc<Priced>>,
+    /// What cascades begin with.
     pub(crate) chains: Option<Arc<Chains>>,
+}
+
+/// Prices, and which.
+#[derive(Debug)]
+pub(crate) struct Priced {
+    pub(crate) prices: Prices,
+    /// Hash prefix of their text.
+    pub(crate) version: String,
 }
 
 /// A policy with what it needs to govern.
@@ -59,39 +85,43 @@ pub(crate) struct Governing {
     warnings: Vec<String>,
 }
 
-impl Programs {
+impl Loaded {
     /// Reads the files that are configured and holds them against an artifact.
     ///
     /// # Errors
     /// With everything that is wrong with them, each with its file, line and key.
-    pub(crate) fn load(
+    pub(crate) fn read(
         config: &Config,
         info: &ArtifactInfo,
         chains: Option<Arc<Chains>>,
     ) -> Result<Self, ConfigError> {
         let served = config.backends.keys().cloned().collect();
-        let files = config.program.clone();
-        let stamps = load::Stamps::of(&files, info);
+        let sources = Sources { config: config.program.clone(), served };
+        let stamp = load::stamp(&sources.config, info);
         let before = Version { chains, ..Version::default() };
-        let version = load::version(&files, &served, info, &before).map_err(ConfigError::Refused)?;
+        let version = sources.read(info, &before).map_err(ConfigError::Refused)?;
         version.tell();
-        Ok(Self {
-            config: files,
-            served,
-            current: ArcSwap::from_pointee(version),
-            refused: ArcSwap::default(),
-            read_from: Mutex::new(stamps),
-        })
+        Ok(Self { version: Arc::new(version), sources, stamp })
     }
+}
 
-    /// The cascades, where there are any.
-    pub(crate) fn chains(&self) -> Option<Arc<Chains>> {
-        self.current.load().chains.clone()
+impl Sources {
+    /// Reads the files again beside what is in force.
+    fn read(&self, info: &ArtifactInfo, before: &Version) -> Result<Version, Vec<String>> {
+        load::version(&self.config, &self.served, info, before)
+    }
+}
+
+impl Programs {
+    /// What was loaded, in force beside an artifact, and the stamp of its files.
+    pub(crate) fn new(loaded: Loaded, rollouts: Arc<Rollouts>) -> (Self, Stamp) {
+        let Loaded { sources, stamp, .. } = loaded;
+        (Self { sources, rollouts, refused: ArcSwap::default() }, stamp)
     }
 
     /// What is in force.
     pub(crate) fn current(&self) -> Arc<Version> {
-        self.current.load_full()
+        Arc::clone(&self.rollouts.now().program)
     }
 
     /// Why the newest state of the files is not in force; empty where it is.
@@ -99,33 +129,24 @@ impl Programs {
         self.refused.load().as_ref().clone()
     }
 
-    /// The catalogue's file, as configured.
-    pub(crate) fn catalogue_file(&self) -> String {
-        self.config.catalogue.as_ref().map(|file| file.display().to_string()).unwrap_or_default()
+    /// The files as they are now, held against an artifact that is about to take over.
+    pub(crate) fn beside(&self, info: &ArtifactInfo, before: &Version) -> Result<Version, Vec<String>> {
+        self.sources.read(info, before)
     }
 
-    /// Reads the files again beside what is in force and puts them in its place, or says what is wrong and does not.
-    fn reload(&self, info: &ArtifactInfo, stamps: load::Stamps) {
-        match load::version(&self.config, &self.served, info, &self.current.load()) {
-            Ok(version) => {
-                version.tell();
-                self.current.store(Arc::new(version));
-                self.refused.store(Arc::default());
-                tracing::info!("policy, catalogue and prices were read again and are in force");
-            }
-            Err(problems) => {
-                for problem in &problems {
-                    tracing::error!(problem, "refused: what was in force stays");
-                }
-                self.refused.store(Arc::new(problems));
-            }
-        }
-        *self.read_from.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
+    /// Says that the newest state of the files is in force.
+    pub(crate) fn accepted(&self) {
+        self.refused.store(Arc::default());
+    }
+
+    /// The catalogue's file, as configured.
+    pub(crate) fn catalogue_file(&self) -> String {
+        self.sources.config.catalogue.as_ref().map(|file| file.display().to_string()).unwrap_or_default()
     }
 
     /// Tells the budget what the call of a decision did cost, US dollars.
     pub(crate) fn charge(&self, decision_id: Uuid, cost_usd: f64) {
-        let version = self.current.load();
+        let version = self.current();
         if let Some(mut purse) = version.governing.as_ref().and_then(|governing| governing.purse()) {
             purse.charge(decision_id, cost_usd);
         }
@@ -150,6 +171,48 @@ impl Programs {
             refused: self.refused(),
             budget: governing.budget_to_wire(),
         })
+    }
+}
+
+impl Reloadable for Programs {
+    fn name(&self) -> &'static str {
+        "policy"
+    }
+
+    fn version(&self) -> String {
+        self.current().governing.as_ref().map(|governing| governing.version.clone()).unwrap_or_default()
+    }
+
+    /// Policy, catalogue and prices hold or fail together.
+    fn parts(&self) -> Vec<Part> {
+        let (now, config) = (self.current(), &self.sources.config);
+        let policy = config.policy.as_ref().map(|_| Part { name: self.name(), version: self.version() });
+        let catalogue = now.intents.as_ref().map(|intents| intents.matcher().version().to_owned());
+        let catalogue = catalogue.map(|version| Part { name: "catalogue", version });
+        let prices = now.prices.as_ref().map(|prices| prices.version.clone());
+        let prices = prices.map(|version| Part { name: "prices", version });
+        [policy, catalogue, prices].into_iter().flatten().collect()
+    }
+
+    fn stamp(&self) -> Stamp {
+        load::stamp(&self.sources.config, self.rollouts.incumbent().info())
+    }
+
+    fn reload(&self) -> Result<String, Vec<String>> {
+        let read = self
+            .rollouts
+            .replace_program(|now| self.sources.read(now.incumbent.info(), &now.program));
+        match read {
+            Ok(version) => {
+                version.tell();
+                self.accepted();
+                Ok(self.version())
+            }
+            Err(problems) => {
+                self.refused.store(Arc::new(problems.clone()));
+                Err(problems)
+            }
+        }
     }
 }
 

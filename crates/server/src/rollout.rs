@@ -1,7 +1,9 @@
-//! Introducing another artifact: in the shadow, for a share of the callers, for all or for none. A request is answered from
-//! beginning to end by the artifact that it began with.
+//! What decides: the artifact in charge, the policy that was held against it, and a candidate that is introduced in the
+//! shadow, for a share of the callers, for all or for none. They are one value that is exchanged as a whole: a request is
+//! answered from beginning to end by the one that it began with.
 
 mod admin;
+mod replace;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +16,7 @@ use monitoring::{ArmTest, Verdict};
 use router::{ArtifactInfo, Router, RouterError, RouterOptions};
 use tokio::sync::Semaphore;
 
+use crate::program::Version;
 use crate::record::now_us;
 
 pub(crate) use admin::Admin;
@@ -24,7 +27,7 @@ const SHADOWS: usize = 64;
 /// Where the history of rollouts is kept.
 const KEY: &str = "rollouts";
 
-/// Which artifact answers whom.
+/// Which artifact answers whom, and by which policy.
 #[derive(Debug)]
 pub(crate) struct Rollouts {
     deployment: ArcSwap<Deployment>,
@@ -37,10 +40,12 @@ pub(crate) struct Rollouts {
     changing: tokio::sync::Mutex<()>,
 }
 
-/// A moment of a rollout.
+/// What decides at a moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Deployment {
-    incumbent: Arc<Router>,
+    pub(crate) incumbent: Arc<Router>,
+    /// The policy, the catalogue and the prices.
+    pub(crate) program: Arc<Version>,
     candidate: Option<Arc<Candidate>>,
     /// How the last rollout ended: promoted or rolled back, the candidate's version, and why.
     ended: Option<(bool, String, String)>,
@@ -109,11 +114,12 @@ pub(crate) enum StepError {
 impl Rollouts {
     pub(crate) fn new(
         incumbent: Arc<Router>,
+        program: Arc<Version>,
         options: RouterOptions,
         sticky_label: Option<String>,
         log_url: Option<String>,
     ) -> Self {
-        let deployment = Deployment { incumbent, candidate: None, ended: None };
+        let deployment = Deployment { incumbent, program, candidate: None, ended: None };
         Self {
             deployment: ArcSwap::from_pointee(deployment),
             options,
@@ -121,6 +127,11 @@ impl Rollouts {
             log_url,
             changing: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// What decides now: whoever begins with it ends with it.
+    pub(crate) fn now(&self) -> Arc<Deployment> {
+        self.deployment.load_full()
     }
 
     /// The artifact in charge.
@@ -134,8 +145,7 @@ impl Rollouts {
     }
 
     /// Who answers a request: always the same for the same caller while a share does not shrink.
-    pub(crate) fn serving(&self, request: &api::v1::RouteRequest) -> Serving {
-        let deployment = self.deployment.load();
+    pub(crate) fn serving(&self, deployment: &Deployment, request: &api::v1::RouteRequest) -> Serving {
         let incumbent = Serving {
             router: Arc::clone(&deployment.incumbent),
             rollout: Rollout::Incumbent,
@@ -229,7 +239,8 @@ impl Rollouts {
         }
         let reason = if verdict == Verdict::Promote { "the sequential test" } else { "forced" };
         let ended = Some((true, candidate.router.info().version.clone(), reason.to_owned()));
-        self.change(|_| Deployment { incumbent: Arc::clone(&candidate.router), candidate: None, ended });
+        let promoted = Arc::clone(&candidate.router);
+        self.change(|now| Deployment { incumbent: promoted, candidate: None, ended, ..now });
         tracing::warn!("the candidate is in charge until this server restarts: set `artifact` to its folder");
         self.tell().await;
         Ok(())
@@ -302,12 +313,16 @@ impl Rollouts {
     /// Writes a step down: in the log of the process and beside the decisions.
     async fn tell(&self) {
         let standing = self.standing();
-        let stage = standing.stage().as_str_name().to_owned();
-        let (candidate, share, reason) = (standing.candidate, standing.share, standing.reason);
-        tracing::info!(stage, candidate, share, reason, "rollout");
+        let stage = standing.stage().as_str_name();
+        self.write(stage, &standing).await;
+    }
+
+    async fn write(&self, stage: &str, standing: &api::v1::Rollout) {
+        let api::v1::Rollout { incumbent, candidate, share, reason, .. } = standing;
+        tracing::info!(stage, incumbent, candidate, share, reason, "rollout");
         let Some(url) = &self.log_url else { return };
         let step = serde_json::json!({
-            "time_us": now_us(), "stage": stage, "incumbent": standing.incumbent, "candidate": candidate,
+            "time_us": now_us(), "stage": stage, "incumbent": incumbent, "candidate": candidate,
             "share": share, "reason": reason,
         });
         let written = async {

@@ -1,5 +1,6 @@
 //! From a bound listener to a served, drained end.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +16,25 @@ use decision_log::{DecisionLog, FingerprintKey};
 use router::Router;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_stream::Stream;
 use tonic::codec::CompressionEncoding;
 use tonic_health::ServingStatus;
 
 use crate::access::{Access, Door};
 use crate::cascade;
 use crate::config::{Config, ConfigError, DecisionLogConfig};
-use crate::listen;
+use crate::drain::Drain;
+use crate::listen::{self, Connection};
 use crate::monitors::{Monitors, MonitorsService, Stop, Watcher};
 use crate::outcomes::Outcomes;
-use crate::program::Programs;
+use crate::program::{Loaded, Programs, Version};
 use crate::record::Recorder;
+use crate::reload::{ArtifactFolder, Reloads, Stamp, artifact_stamp};
 use crate::rollout::{Admin, Rollouts};
 use crate::service::Service;
+use crate::systemd;
 
 /// Why serving ended other than by a signal.
 #[derive(Debug, Error)]
@@ -64,12 +69,47 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
-/// Serves until `shutdown` resolves, then refuses new work, reports NOT_SERVING, lets work in flight finish within the
-/// drain timeout, and writes the decision log out.
+/// What is served, and what the files said before they were read.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) router: Arc<Router>,
+    pub(crate) artifact: Stamp,
+    pub(crate) program: Loaded,
+    pub(crate) access: Arc<Access>,
+}
+
+/// Where connections come from.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) grpc: TcpListener,
+    /// Administration, where it is served.
+    pub(crate) admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Administration on the address of the configuration, unless a socket for it is there already.
+    pub(crate) async fn new(
+        grpc: TcpListener,
+        admin: Option<TcpListener>,
+        config: &Config,
+    ) -> Result<Self, ServeError> {
+        let admin = match (admin, config.admin_listen) {
+            (None, Some(address)) => {
+                let bind = |source| ServeError::Administration { address, source };
+                Some(TcpListener::bind(address).await.map_err(bind)?)
+            }
+            (admin, _) => admin,
+        };
+        Ok(Self { grpc, admin })
+    }
+}
+
+/// Serves until `shutdown` resolves, then reports NOT_SERVING, answers on for the drain delay, refuses new work, lets work
+/// in flight finish within the drain timeout, and writes the decision log out.
 ///
 /// # Errors
 /// When the transport or reflection fails, the verifier, the policy or what it needs is refused, or the decision log or
@@ -80,41 +120,48 @@ pub async fn run(
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let access = Access::open(&config.access, config.admin_listen.is_some())?;
-    let programs = Programs::load(config, router.info(), cascade::load(config)?)?;
-    run_with(listener, router, programs, access, config, shutdown).await
+    let access = Access::open(&config.access)?;
+    let artifact = artifact_stamp(&config.artifact);
+    let program = Loaded::read(config, router.info(), cascade::load(config)?)?;
+    let listeners = Listeners::new(listener, None, config).await?;
+    // Nobody sends: a sender that is gone asks for nothing.
+    let (_, reload) = mpsc::channel(1);
+    let served = Served { router, artifact, program, access };
+    run_with(listeners, served, config, shutdown, reload).await
 }
 
-/// The same with a policy, certificates and tokens that were loaded before.
+/// The same with what was loaded before; files are looked at at once whenever `reload` has a message.
 pub(crate) async fn run_with(
-    listener: TcpListener,
-    router: Arc<Router>,
-    programs: Programs,
-    access: Arc<Access>,
+    listeners: Listeners,
+    served: Served,
     config: &Config,
     shutdown: impl Future<Output = ()>,
+    reload: mpsc::Receiver<()>,
 ) -> Result<(), ServeError> {
-    let programs = Arc::new(programs);
+    let Listeners { grpc: listener, admin } = listeners;
     let recorder = recorder(config, listener.local_addr().ok())?;
-    let connections = listen::public(listener, &access)?;
-    let rollouts = rollouts(router, config);
+    let connections = listen::public(listener, &served.access)?;
+    let admin = admin.map(|listener| listen::administration(listener, &served.access)).transpose()?;
+    let access = Arc::clone(&served.access);
+    let (rollouts, programs, reloads) = changing(served, config);
+    let (drains, drain) = Drain::new();
     let memory = recorder.as_ref().zip(config.decision_log.as_ref());
     let memory = memory
-        .map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts, &programs))
+        .map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts, &programs, &drain))
         .transpose()?;
-    let service = Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder);
-    let watching = [programs.watch(Arc::clone(&rollouts)), access.watch(config.program.reload)];
+    let service =
+        Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder, drain.clone());
     let matching = service.matching().server(config.max_request_bytes);
-    let cascades = programs
-        .chains()
-        .map(|chains| cascade::service(chains, config, service.admission(), Arc::clone(&rollouts)));
+    let chains = programs.current().chains.clone();
+    let cascades =
+        chains.map(|chains| cascade::service(chains, config, service.admission(), Arc::clone(&rollouts)));
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {
         routes = routes.accept_compressed(encoding).send_compressed(encoding);
     }
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let served = served(config, memory.is_some(), cascades.is_some());
+    let (mut health, health_service) = tonic_health::server::health_reporter();
+    let served = served_names(config, memory.is_some(), cascades.is_some());
     for name in &served {
         health.set_service_status(name, ServingStatus::Serving).await;
     }
@@ -122,11 +169,6 @@ pub(crate) async fn run_with(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let draining = watch::Sender::new(false);
-    let stopped = |mut draining: watch::Receiver<bool>| async move {
-        // A sender that is gone is the end as well.
-        let _ = draining.wait_for(|over| *over).await;
     };
     let serving = access
         .server(Door::Public)
@@ -138,26 +180,42 @@ pub(crate) async fn run_with(
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(connections, stopped(draining.subscribe()));
-    let administration = administration(config, &access, rollouts, stopped(draining.subscribe())).await?;
+        .serve_with_incoming_shutdown(connections, drain.clone().begun());
+    let administration = admin.map(|connections| {
+        let admin = Admin { rollouts: Arc::clone(&rollouts), reloads: Arc::clone(&reloads) };
+        administration(connections, &access, admin, drain.clone().begun())
+    });
+    systemd::ready(&reloads.status());
+    let background = [tokio::spawn(reloads.watch(reload)), tokio::spawn(systemd::watchdog())];
     tokio::pin!(serving, shutdown);
     let ended = tokio::select! {
         ended = &mut serving => ended,
         () = &mut shutdown => {
-            tracing::info!("draining");
+            tracing::info!(delay_ms = config.drain_delay.as_millis() as u64, "draining");
+            systemd::stopping();
             for name in served.iter().chain(&[""]) {
                 health.set_service_status(name, ServingStatus::NotServing).await;
             }
-            draining.send_replace(true);
-            tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
-                tracing::warn!(timeout_ms = config.drain_timeout.as_millis() as u64, "drain timed out");
-                Ok(())
-            })
+            // Balancers that have heard of it send nothing new; those that have not are answered.
+            match tokio::time::timeout(config.drain_delay, &mut serving).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    drains.send_replace(true);
+                    // Whoever watches health has heard the last of it: their streams, too, have to end.
+                    for name in served.iter().chain(&[""]) {
+                        health.clear_service_status(name).await;
+                    }
+                    tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
+                        let timeout_ms = config.drain_timeout.as_millis() as u64;
+                        tracing::warn!(timeout_ms, "drain timed out: what is in flight is cut off");
+                        Ok(())
+                    })
+                }
+            }
         }
     };
-    draining.send_replace(true);
-    administration.abort();
-    watching.iter().for_each(JoinHandle::abort);
+    drains.send_replace(true);
+    background.iter().chain(&administration).for_each(JoinHandle::abort);
     tracing::info!(events = ?access.counts.events(), "at the door");
     if let Some(memory) = memory {
         memory.close(config.drain_timeout).await;
@@ -165,8 +223,26 @@ pub(crate) async fn run_with(
     Ok(ended?)
 }
 
+/// What may change while the server runs, and what has it changed.
+fn changing(served: Served, config: &Config) -> (Arc<Rollouts>, Arc<Programs>, Arc<Reloads>) {
+    let Served { router, artifact, program, access } = served;
+    let rollouts = rollouts(router, Arc::clone(&program.version), config);
+    let (programs, stamp) = Programs::new(program, Arc::clone(&rollouts));
+    let programs = Arc::new(programs);
+    let mut reloads = Reloads::new(config.program.reload);
+    let folder = config.artifact.clone();
+    let folder = ArtifactFolder { folder, rollouts: Arc::clone(&rollouts), programs: Arc::clone(&programs) };
+    // The policy is held against the artifact.
+    reloads.add(Arc::new(folder), artifact);
+    reloads.add(Arc::clone(&programs) as _, stamp);
+    for (what, stamp) in access.reloadables() {
+        reloads.add(what, stamp);
+    }
+    (rollouts, programs, Arc::new(reloads))
+}
+
 /// The services whose health is told.
-fn served(config: &Config, remembers: bool, cascades: bool) -> Vec<&'static str> {
+fn served_names(config: &Config, remembers: bool, cascades: bool) -> Vec<&'static str> {
     let all = [
         (true, router_service_server::SERVICE_NAME),
         (config.program.catalogue.is_some(), semantic_service_server::SERVICE_NAME),
@@ -177,26 +253,22 @@ fn served(config: &Config, remembers: bool, cascades: bool) -> Vec<&'static str>
     all.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
 }
 
-/// Serves administration on a listener of its own, where one is configured.
-async fn administration(
-    config: &Config,
+/// Serves administration on a listener of its own.
+fn administration(
+    connections: impl Stream<Item = io::Result<Connection>> + Send + Unpin + 'static,
     access: &Arc<Access>,
-    rollouts: Arc<Rollouts>,
+    admin: Admin,
     stopped: impl Future<Output = ()> + Send + 'static,
-) -> Result<JoinHandle<()>, ServeError> {
-    let Some(address) = config.admin_listen else { return Ok(tokio::spawn(async {})) };
-    let bind = |source| ServeError::Administration { address, source };
-    let listener = TcpListener::bind(address).await.map_err(bind)?;
-    tracing::info!(address = %listener.local_addr().map_err(bind)?, "administration");
+) -> JoinHandle<()> {
     let serving = access
         .server(Door::Admin)
-        .add_service(AdminServiceServer::new(Admin(rollouts)))
-        .serve_with_incoming_shutdown(listen::grpc(listener, access), stopped);
-    Ok(tokio::spawn(async move {
+        .add_service(AdminServiceServer::new(admin))
+        .serve_with_incoming_shutdown(connections, stopped);
+    tokio::spawn(async move {
         if let Err(error) = serving.await {
             tracing::error!(%error, "administration ended");
         }
-    }))
+    })
 }
 
 /// What there is where decisions are logged: the services of outcomes and monitors, and the threads behind them.
@@ -216,11 +288,13 @@ impl Memory {
         config: &Config,
         rollouts: &Arc<Rollouts>,
         programs: &Arc<Programs>,
+        drain: &Drain,
     ) -> Result<Self, ServeError> {
         let log = Arc::clone(&recorder.log);
         let horizon = log_config.horizon;
-        let (max_batch, programs) = (config.max_batch, Arc::clone(programs));
-        let outcomes = Outcomes { log: Arc::clone(&log), horizon, max_batch, programs };
+        let (max_batch, programs, drain) = (config.max_batch, Arc::clone(programs), drain.clone());
+        let outcomes =
+            Outcomes { log: Arc::clone(&log), horizon, max_batch, programs, drain: drain.clone() };
         let (monitors, stop) = (Arc::new(Monitors::new(Arc::clone(&log))), Arc::new(Stop::default()));
         let mut monitoring = config.monitoring.clone();
         let high_stakes = rollouts.info().high_stakes.clone();
@@ -238,7 +312,7 @@ impl Memory {
         let watched = watcher.start().map_err(decision_log::Refusal::Thread)?;
         Ok(Self {
             outcomes: OutcomeServiceServer::new(outcomes).max_decoding_message_size(config.max_request_bytes),
-            monitors: MonitorServiceServer::new(MonitorsService(monitors)),
+            monitors: MonitorServiceServer::new(MonitorsService { monitors, drain }),
             log,
             stop,
             watched,
@@ -270,13 +344,16 @@ pub fn in_process(
     router: Arc<Router>,
     config: &Config,
 ) -> Result<impl RouterService + Clone + use<>, ServeError> {
-    let programs = Arc::new(Programs::load(config, router.info(), cascade::load(config)?)?);
-    Ok(Service::new(rollouts(router, config), programs, config, recorder(config, None)?))
+    let program = Loaded::read(config, router.info(), cascade::load(config)?)?;
+    let rollouts = rollouts(router, Arc::clone(&program.version), config);
+    let (programs, _) = Programs::new(program, Arc::clone(&rollouts));
+    Ok(Service::new(rollouts, Arc::new(programs), config, recorder(config, None)?, Drain::never()))
 }
 
-fn rollouts(router: Arc<Router>, config: &Config) -> Arc<Rollouts> {
+fn rollouts(router: Arc<Router>, program: Arc<Version>, config: &Config) -> Arc<Rollouts> {
     let log_url = config.decision_log.as_ref().map(|log| log.options.url.clone());
-    Arc::new(Rollouts::new(router, config.router_options(), config.sticky_label.clone(), log_url))
+    let sticky_label = config.sticky_label.clone();
+    Arc::new(Rollouts::new(router, program, config.router_options(), sticky_label, log_url))
 }
 
 /// Opens the decision log, where there is one; this server is named after its machine and address.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use api::v1;
 use api::v1::router_service_server::RouterService;
 use decision_log::Rollout;
-use router::{Admission, Begun, Permit, Routed, Router};
+use router::{Admission, Begun, Permit, Priority, Routed, Router, Work};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
@@ -20,11 +20,18 @@ use uuid::Uuid;
 use crate::access::Account;
 use crate::config::Config;
 use crate::convert::{self, Asked, Named, Source};
+use crate::drain::Drain;
 use crate::intents::Matching;
 use crate::program::{Paid, Programs, Version, Walk};
 use crate::record::{Circumstances, Recorder};
-use crate::rollout::{Candidate, Rollouts, Serving};
-use crate::status::RequestError;
+use crate::rollout::{Candidate, Deployment, Rollouts, Serving};
+use crate::status::{RequestError, whole_ms};
+
+/// The label of a request that says who is refused first.
+const PRIORITY: &str = "priority";
+
+/// Queries of a batch after which others who wait have their turn.
+const TURN: usize = 32;
 
 /// Answers `rung.v1.RouterService`.
 #[derive(Debug, Clone)]
@@ -36,6 +43,7 @@ pub(crate) struct Service {
     max_batch: usize,
     /// Where decisions are logged.
     recorder: Option<Recorder>,
+    drain: Drain,
 }
 
 impl Service {
@@ -44,9 +52,10 @@ impl Service {
         programs: Arc<Programs>,
         config: &Config,
         recorder: Option<Recorder>,
+        drain: Drain,
     ) -> Self {
         let admission = Arc::new(Admission::new(config.decision_slots, config.queue));
-        Self { rollouts, programs, admission, max_batch: config.max_batch, recorder }
+        Self { rollouts, programs, admission, max_batch: config.max_batch, recorder, drain }
     }
 
     /// Matches over the same catalogue and the same slots.
@@ -64,28 +73,32 @@ impl Service {
         request: v1::RouteRequest,
         deadline: Option<Instant>,
     ) -> Result<v1::RouteResponse, RequestError> {
-        let permit = self.admission.admit(deadline).await?;
-        let begun = self.begin(request, deadline)?;
+        let permit = self.admission.admit(Work::one(priority(&request.labels), deadline)).await?;
+        let begun = self.begin(&self.rollouts.now(), request, deadline)?;
         // Slots are for computing: who waits for the encoder keeps nobody from it.
         drop(permit);
         self.finish(begun).await
     }
 
     /// What computes here: the decision, or the query queued for the encoder.
-    fn begin(&self, request: v1::RouteRequest, deadline: Option<Instant>) -> Result<Started, RequestError> {
-        let serving = self.rollouts.serving(&request);
-        let version = self.programs.current();
+    fn begin(
+        &self,
+        now: &Deployment,
+        request: v1::RouteRequest,
+        deadline: Option<Instant>,
+    ) -> Result<Started, RequestError> {
+        let (serving, version) = (self.rollouts.serving(now, &request), &now.program);
         if serving.rollout == Rollout::Canary {
-            match Started::new(request.clone(), serving, &version, deadline) {
+            match Started::new(request.clone(), serving, version, deadline) {
                 Ok(started) => return Ok(started),
                 // A candidate that lacks a model or an operating point is no reason to fail a caller.
                 Err(error) => tracing::warn!(%error, "the candidate cannot answer: the incumbent does"),
             }
-            let router = self.rollouts.incumbent();
+            let router = Arc::clone(&now.incumbent);
             let serving = Serving { router, rollout: Rollout::Incumbent, shadow: None };
-            return Started::new(request, serving, &version, deadline);
+            return Started::new(request, serving, version, deadline);
         }
-        Started::new(request, serving, &version, deadline)
+        Started::new(request, serving, version, deadline)
     }
 
     /// The decision, once the encoder has answered or is given up and the budget has paid for it.
@@ -132,18 +145,20 @@ impl Service {
 
     /// Queries of a batch that are begun together, so that the encoder has as many as it runs at once; `permit` is
     /// given back while it is waited for.
-    async fn together<'a>(
-        &'a self,
+    async fn together(
+        &self,
+        now: &Deployment,
         requests: Vec<v1::RouteRequest>,
-        deadline: Option<Instant>,
-        permit: Permit<'a>,
+        work: Work,
+        mut permit: Permit,
         items: &mut Vec<v1::RouteItem>,
-    ) -> Result<Permit<'a>, RequestError> {
+    ) -> Result<Permit, RequestError> {
         let mut waits = false;
         let mut started = Vec::with_capacity(requests.len());
+        permit.decided(requests.len());
         for request in requests {
             let request_id = request.request_id.clone();
-            let begun = self.begin(request, deadline);
+            let begun = self.begin(now, request, work.deadline);
             waits |= begun.as_ref().is_ok_and(Started::waits);
             started.push((begun, request_id));
         }
@@ -157,7 +172,7 @@ impl Service {
         }
         match permit {
             Some(permit) => Ok(permit),
-            None => Ok(self.admission.resume(deadline).await?),
+            None => Ok(self.admission.resume(work).await?),
         }
     }
 }
@@ -265,9 +280,16 @@ fn item(result: Result<v1::RouteResponse, RequestError>, request_id: String) -> 
             message: error.to_string(),
             field: error.field().to_owned(),
             request_id,
+            reason: error.reason().to_owned(),
+            retry_delay_ms: error.retry_after().map_or(0, whole_ms),
         }),
     };
     v1::RouteItem { result: Some(result) }
+}
+
+/// Who is refused first, as the request's labels have it.
+pub(crate) fn priority(labels: &HashMap<String, String>) -> Priority {
+    labels.get(PRIORITY).map_or(Priority::Normal, |value| Priority::of_label(value))
 }
 
 /// When the caller stops waiting: the `grpc-timeout` header, read as the specification has it.
@@ -306,16 +328,29 @@ impl RouterService for Service {
             return Err(RequestError::invalid("requests", expected).into());
         }
         account.charge(requests.len().saturating_sub(1))?;
-        let mut permit = self.admission.admit(deadline).await.map_err(RequestError::from)?;
-        let mut items = Vec::with_capacity(requests.len());
+        // What is important is not refused for what is beside it.
+        let priority = requests.iter().map(|request| priority(&request.labels)).max().unwrap_or_default();
+        let count = |queries: usize| u32::try_from(queries).unwrap_or(u32::MAX);
+        let mut work = Work { priority, queries: count(requests.len()), deadline };
+        let mut permit = self.admission.admit(work).await.map_err(RequestError::from)?;
+        // All of it is answered by what it began with.
+        let now = self.rollouts.now();
+        let at_once = now.incumbent.at_once();
+        let (mut items, mut turn) = (Vec::with_capacity(requests.len()), 0);
         let mut requests = requests.into_iter().peekable();
         while requests.peek().is_some() {
             if deadline.is_some_and(|d| d <= Instant::now()) {
                 return Err(RequestError::from(router::AdmissionError::DeadlineExceeded).into());
             }
-            let next = requests.by_ref().take(self.rollouts.incumbent().at_once()).collect();
-            permit = self.together(next, deadline, permit, &mut items).await?;
-            // Other requests get their turn between two decisions of a long batch.
+            if turn >= TURN {
+                work.queries = count(requests.len());
+                permit = self.admission.alternate(permit, work).await.map_err(RequestError::from)?;
+                turn = 0;
+            }
+            let next: Vec<_> = requests.by_ref().take(at_once).collect();
+            turn += next.len();
+            permit = self.together(&now, next, work, permit, &mut items).await?;
+            // The thread, too, is not for one caller alone.
             tokio::task::yield_now().await;
         }
         Ok(Response::new(v1::RouteBatchResponse { items }))
@@ -327,15 +362,17 @@ impl RouterService for Service {
         &self,
         request: Request<Streaming<v1::RouteRequest>>,
     ) -> Result<Response<Self::RouteStreamStream>, Status> {
-        let (service, account) = (self.clone(), Account::of(request.extensions()));
-        // One query at a time, pulled as the caller reads: a slow reader holds no slot and no memory.
-        let answers = request.into_inner().then(move |request| {
+        let (service, deadline) = (self.clone(), deadline(request.metadata()));
+        let account = Account::of(request.extensions());
+        // One query at a time, pulled as the caller reads: a slow reader holds no slot and no memory, and each takes its
+        // turn behind those who came before.
+        let answers = self.drain.ends(request.into_inner()).then(move |request| {
             let (service, account) = (service.clone(), account.clone());
             async move {
                 let request = request?;
                 let request_id = request.request_id.clone();
                 let result = match account.charge(1) {
-                    Ok(()) => service.admitted(request, None).await,
+                    Ok(()) => service.admitted(request, deadline).await,
                     Err(refused) => Err(refused.into()),
                 };
                 Ok(item(result, request_id))

@@ -1,15 +1,23 @@
-//! The one place where an error becomes a gRPC status. A wrong request names its field in the
-//! `google.rpc.BadRequest` details.
+//! The one place where an error becomes a gRPC status. A wrong request names its field in the `google.rpc.BadRequest`
+//! details; one that was refused before any work says why in `google.rpc.ErrorInfo`, and when to try again in
+//! `google.rpc.RetryInfo`.
 
 use std::time::Duration;
 
 use router::{AdmissionError, RouteError};
 use strategy::Spent;
 use thiserror::Error;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::access::Refusal;
+
+/// Whose reasons those of `ErrorInfo` are.
+const DOMAIN: &str = "rung.v1";
+
+/// The trailer by which a server tells gRPC's own retries when to come back, milliseconds.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Why a request was not answered with a decision.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -47,8 +55,28 @@ impl RequestError {
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::Access(refused) => code(refused),
             Self::Policy(_) => Code::FailedPrecondition,
-            Self::Admission(AdmissionError::QueueFull { .. }) | Self::Budget(_) => Code::ResourceExhausted,
-            Self::Admission(AdmissionError::DeadlineExceeded) => Code::DeadlineExceeded,
+            Self::Budget(_) => Code::ResourceExhausted,
+            // What a queue is in the way of may be done elsewhere or later; for the rest there was no time anyway.
+            Self::Admission(refused) if refused.retry_after().is_some() => Code::ResourceExhausted,
+            Self::Admission(_) => Code::DeadlineExceeded,
+        }
+    }
+
+    /// Why it was refused before any work, where it was.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Admission(refused) => refused.refusal().as_str(),
+            Self::Access(refused) => refused.reason(),
+            Self::Invalid { .. } | Self::Policy(_) | Self::Budget(_) => "",
+        }
+    }
+
+    /// When trying again has a chance, where that is known.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Admission(refused) => refused.retry_after(),
+            Self::Access(refused) => refused.wait(),
+            Self::Invalid { .. } | Self::Policy(_) | Self::Budget(_) => None,
         }
     }
 
@@ -68,11 +96,15 @@ impl From<RequestError> for Status {
                 let details = ErrorDetails::with_bad_request_violation(*field, expected.clone());
                 Self::with_error_details(error.code(), error.to_string(), details)
             }
-            RequestError::Access(refused) => refused.clone().into(),
-            RequestError::Admission(_) | RequestError::Policy(_) | RequestError::Budget(_) => {
-                Self::new(error.code(), error.to_string())
-            }
+            RequestError::Admission(_) | RequestError::Access(_) => refused(&error),
+            RequestError::Policy(_) | RequestError::Budget(_) => Self::new(error.code(), error.to_string()),
         }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refused: Refusal) -> Self {
+        RequestError::Access(refused).into()
     }
 }
 
@@ -92,16 +124,20 @@ fn code(refused: &Refusal) -> Code {
     }
 }
 
-impl From<Refusal> for Status {
-    fn from(refused: Refusal) -> Self {
-        let (code, text) = (code(&refused), refused.to_string());
-        match refused.wait() {
-            Some(wait) => {
-                // Rounded up to what a caller's timer can wait: a little early would be refused again.
-                let wait = Duration::from_millis(wait.as_millis() as u64 + 1);
-                Self::with_error_details(code, text, ErrorDetails::with_retry_info(Some(wait)))
-            }
-            None => Self::new(code, text),
-        }
+/// A whole millisecond more rather than one less: a caller's timer is no finer, and a little early is refused again.
+pub(crate) fn whole_ms(delay: Duration) -> u64 {
+    u64::try_from(delay.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
+}
+
+fn refused(error: &RequestError) -> Status {
+    let mut details = ErrorDetails::with_error_info(error.reason(), DOMAIN, []);
+    let retry_ms = error.retry_after().map(whole_ms);
+    if let Some(ms) = retry_ms {
+        details.set_retry_info(Some(Duration::from_millis(ms)));
     }
+    let mut status = Status::with_error_details(error.code(), error.to_string(), details);
+    if let Some(ms) = retry_ms {
+        status.metadata_mut().insert(PUSHBACK, MetadataValue::from(ms));
+    }
+    status
 }

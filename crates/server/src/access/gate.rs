@@ -275,7 +275,7 @@ mod tests {
     }
 
     fn access() -> Arc<Access> {
-        Access::open(&Settings::default().build().unwrap().access, false).unwrap()
+        Access::open(&Settings::default().build().unwrap().access).unwrap()
     }
 
     fn request() -> Request<Body> {

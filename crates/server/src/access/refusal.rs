@@ -69,6 +69,24 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// A stable name of the reason, in capitals as `ErrorInfo` has them.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::NoToken => "TOKEN_MISSING",
+            Self::NotAToken | Self::WrongToken => "TOKEN_INVALID",
+            Self::Expired => "TOKEN_EXPIRED",
+            Self::UnknownCertificate => "CERTIFICATE_UNKNOWN",
+            Self::Scope { .. } => "SCOPE_MISSING",
+            Self::NamesTenant => "TENANT_NOT_ITS_OWN",
+            Self::TenantName => "TENANT_NAME",
+            Self::Rate { .. } => "RATE_LIMITED",
+            Self::Burst { .. } => "BURST_EXCEEDED",
+            Self::Concurrency { .. } => "CONCURRENCY_LIMITED",
+            Self::Unknown => "METHOD_UNKNOWN",
+            Self::Unread => "REQUESTS_UNREAD",
+        }
+    }
+
     /// How long to wait before it is worth another try; none where waiting does not help.
     pub(crate) fn wait(&self) -> Option<Duration> {
         match self {

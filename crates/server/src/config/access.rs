@@ -208,7 +208,10 @@ impl AccessConfig {
     }
 
     /// Whether administration may be served on an address.
-    fn may_administer(&self, address: SocketAddr) -> Result<(), ConfigError> {
+    ///
+    /// # Errors
+    /// Where nobody would have to say who they are, or says it unencrypted; the way out is told.
+    pub(crate) fn may_administer(&self, address: SocketAddr) -> Result<(), ConfigError> {
         if self.tokens.is_none() {
             return Err(ConfigError::Unsafe(
                 "admin_listen: whoever administers has to say who they are. Give --tokens FILE with an entry of scope \

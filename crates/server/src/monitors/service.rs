@@ -12,10 +12,14 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status as Refusal};
 
 use super::Monitors;
+use crate::drain::Drain;
 
 /// Answers `rung.v1.MonitorService`.
 #[derive(Debug, Clone)]
-pub(crate) struct MonitorsService(pub(crate) Arc<Monitors>);
+pub(crate) struct MonitorsService {
+    pub(crate) monitors: Arc<Monitors>,
+    pub(crate) drain: Drain,
+}
 
 fn alarm(raised: &Raised) -> v1::Alarm {
     v1::Alarm {
@@ -69,8 +73,8 @@ impl MonitorService for MonitorsService {
         &self,
         _: Request<v1::GetMonitorsRequest>,
     ) -> Result<Response<v1::GetMonitorsResponse>, Refusal> {
-        let counts = self.0.log.counts();
-        let standing = self.0.standing().clone();
+        let counts = self.monitors.log.counts();
+        let standing = self.monitors.standing().clone();
         let by_monitor = standing.by_monitor.iter();
         Ok(Response::new(v1::GetMonitorsResponse {
             monitors: standing.status.iter().map(status).collect(),
@@ -98,9 +102,9 @@ impl MonitorService for MonitorsService {
         request: Request<v1::WatchAlarmsRequest>,
     ) -> Result<Response<Self::WatchAlarmsStream>, Refusal> {
         let wanted = usize::try_from(request.into_inner().recent).unwrap_or(usize::MAX);
-        let standing = self.0.standing();
+        let standing = self.monitors.standing();
         // Subscribed while the past is held: nothing falls between the two.
-        let new = BroadcastStream::new(self.0.alarms.subscribe());
+        let new = BroadcastStream::new(self.monitors.alarms.subscribe());
         let old = standing.recent.len().saturating_sub(wanted);
         let past: Vec<v1::Alarm> = standing.recent.iter().skip(old).map(alarm).collect();
         drop(standing);
@@ -110,6 +114,7 @@ impl MonitorService for MonitorsService {
                 Err(Refusal::data_loss(format!("{missed} alarms were missed: ask for recent ones")))
             }
         });
-        Ok(Response::new(Box::pin(tokio_stream::iter(past.into_iter().map(Ok)).chain(new))))
+        let past = tokio_stream::iter(past.into_iter().map(Ok));
+        Ok(Response::new(Box::pin(past.chain(self.drain.ends(new)))))
     }
 }

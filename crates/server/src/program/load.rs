@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use economics::Prices;
 use router::ArtifactInfo;
@@ -11,30 +10,19 @@ use sha2::{Digest, Sha256};
 use strategy::{Budget, Inventory, Problem, Program, Severity};
 use types::{ModelName, ModelPair};
 
-use super::{Governing, Purse, Version, unsigned};
+use super::{Governing, Priced, Purse, Version, unsigned};
 use crate::config::ProgramConfig;
 use crate::intents::Intents;
 use crate::record::now_us;
+use crate::reload::Stamp;
 
-/// Characters of a policy's version: 64 bits of a sha256 in hexadecimal.
+/// Characters of a version: 64 bits of a sha256 in hexadecimal.
 const VERSION_CHARS: usize = 16;
 
-/// What a version was read from: time and length of each file, and the artifact it was held against.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamps {
-    files: [Option<(SystemTime, u64)>; 3],
-    artifact: String,
-}
-
-impl Stamps {
-    pub(super) fn of(config: &ProgramConfig, info: &ArtifactInfo) -> Self {
-        let stamp = |file: &Option<std::path::PathBuf>| {
-            let metadata = std::fs::metadata(file.as_ref()?).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        };
-        let files = [&config.policy, &config.catalogue, &config.prices].map(stamp);
-        Self { files, artifact: info.version.clone() }
-    }
+/// What a version would be read from now: the state of each file, and the artifact it would be held against.
+pub(super) fn stamp(config: &ProgramConfig, info: &ArtifactInfo) -> Stamp {
+    let files = [&config.policy, &config.catalogue, &config.prices];
+    Stamp::of(files.into_iter().flatten()).with(&info.manifest_sha256)
 }
 
 /// Reads everything that is configured. The budget goes on from where it was `before`.
@@ -47,10 +35,12 @@ pub(super) fn version(
     let mut problems = Vec::new();
     let mut refuse = |problem: String| problems.push(problem);
     let prices = config.prices.as_deref().and_then(|file| prices(file).map_err(&mut refuse).ok());
-    let intents = config.catalogue.as_deref().map(|file| Intents::read(file).map_err(&mut refuse).ok());
+    let intents = config.catalogue.as_deref().map(|file| {
+        Intents::read(file, before.intents.as_ref()).map_err(&mut refuse).ok()
+    });
     let governing = config.policy.as_deref().map(|file| {
         let inventory =
-            inventory(served, info, prices.as_ref(), intents.as_ref().map(Option::as_ref), before);
+            inventory(served, info, prices.as_ref(), intents.as_ref().map(Option::as_deref), before);
         governing(file, &inventory, prices.as_ref(), before.governing.as_deref())
     });
     let governing = match governing.transpose() {
@@ -61,7 +51,8 @@ pub(super) fn version(
         }
     };
     if problems.is_empty() {
-        Ok(Version { governing, intents: intents.flatten().map(Arc::new), chains: before.chains.clone() })
+        let (intents, prices) = (intents.flatten(), prices.map(Arc::new));
+        Ok(Version { governing, intents, prices, chains: before.chains.clone() })
     } else {
         Err(problems)
     }
@@ -71,21 +62,30 @@ fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-fn prices(file: &Path) -> Result<Prices, String> {
-    Prices::parse(&file.display().to_string(), &read(file)?).map_err(|error| error.to_string())
+fn prices(file: &Path) -> Result<Priced, String> {
+    let text = read(file)?;
+    let prices = Prices::parse(&file.display().to_string(), &text).map_err(|error| error.to_string())?;
+    Ok(Priced { prices, version: hash(&text) })
+}
+
+/// The version of a file that has none of its own.
+fn hash(text: &str) -> String {
+    let mut version = hex::encode(Sha256::digest(text));
+    version.truncate(VERSION_CHARS);
+    version
 }
 
 /// What a policy may name. A catalogue that could not be read is not known; without one there is no intent.
 fn inventory(
     served: &BTreeSet<ModelName>,
     info: &ArtifactInfo,
-    prices: Option<&Prices>,
+    prices: Option<&Priced>,
     intents: Option<Option<&Intents>>,
     before: &Version,
 ) -> Inventory {
     let cascades = before.chains.as_ref().map(|chains| chains.models()).unwrap_or_default();
     let priced: BTreeSet<ModelName> =
-        prices.into_iter().flat_map(Prices::models).filter_map(|model| ModelName::new(model).ok()).collect();
+        prices.into_iter().flat_map(|priced| priced.prices.models()).filter_map(|model| ModelName::new(model).ok()).collect();
     let staged = cascades.values().flatten();
     let models = info.models.iter().chain(served).chain(&priced).chain(staged).cloned().collect();
     let points = |pair: &ModelPair| {
@@ -110,7 +110,7 @@ fn inventory(
 fn governing(
     file: &Path,
     inventory: &Inventory,
-    prices: Option<&Prices>,
+    prices: Option<&Priced>,
     before: Option<&Governing>,
 ) -> Result<Governing, Vec<String>> {
     let text = read(file).map_err(|problem| vec![problem])?;
@@ -122,12 +122,11 @@ fn governing(
     }
     let mut costs_usd = BTreeMap::new();
     for model in inventory.priced.iter().flatten() {
-        let cost_usd = prices.map(|prices| prices.call_usd(model.as_str(), 1.0)).transpose();
+        let cost_usd = prices.map(|priced| priced.prices.call_usd(model.as_str(), 1.0)).transpose();
         let cost_usd = cost_usd.map_err(|error| vec![error.to_string()])?;
         costs_usd.extend(cost_usd.map(|cost_usd| (model.clone(), cost_usd)));
     }
-    let mut version = hex::encode(Sha256::digest(&text));
-    version.truncate(VERSION_CHARS);
+    let version = hash(&text);
     let warnings = [told(program.warnings()), told(&found)].concat();
     let purse = program.budget().map(|budget| purse(budget, before));
     Ok(Governing { program, version, purse, costs_usd, warnings })

@@ -1,4 +1,4 @@
-//! The service that takes the steps of a rollout.
+//! The service that takes the steps of a rollout, and has files read again.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use api::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
 use super::{Rollouts, StepError};
+use crate::reload::{Cause, Reloads};
 use crate::status::RequestError;
 
 /// How much worse a candidate may be, and how probable a wrong end of the test, where a request does not say.
@@ -16,7 +17,10 @@ const ALPHA: f64 = 0.05;
 
 /// Answers `rung.v1.AdminService`.
 #[derive(Debug, Clone)]
-pub(crate) struct Admin(pub(crate) Arc<Rollouts>);
+pub(crate) struct Admin {
+    pub(crate) rollouts: Arc<Rollouts>,
+    pub(crate) reloads: Arc<Reloads>,
+}
 
 impl From<StepError> for Status {
     fn from(error: StepError) -> Self {
@@ -35,7 +39,7 @@ impl From<StepError> for Status {
 
 impl Admin {
     fn standing(&self) -> Response<v1::Rollout> {
-        Response::new(self.0.standing())
+        Response::new(self.rollouts.standing())
     }
 }
 
@@ -46,7 +50,7 @@ impl AdminService for Admin {
         request: Request<v1::StartRolloutRequest>,
     ) -> Result<Response<v1::Rollout>, Status> {
         let v1::StartRolloutRequest { artifact, margin, alpha } = request.into_inner();
-        self.0.start(Path::new(&artifact), margin.unwrap_or(MARGIN), alpha.unwrap_or(ALPHA)).await?;
+        self.rollouts.start(Path::new(&artifact), margin.unwrap_or(MARGIN), alpha.unwrap_or(ALPHA)).await?;
         Ok(self.standing())
     }
 
@@ -54,12 +58,12 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::SetCanaryRequest>,
     ) -> Result<Response<v1::Rollout>, Status> {
-        self.0.canary(request.into_inner().share).await?;
+        self.rollouts.canary(request.into_inner().share).await?;
         Ok(self.standing())
     }
 
     async fn promote(&self, request: Request<v1::PromoteRequest>) -> Result<Response<v1::Rollout>, Status> {
-        self.0.promote(request.into_inner().force).await?;
+        self.rollouts.promote(request.into_inner().force).await?;
         Ok(self.standing())
     }
 
@@ -69,11 +73,27 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::Rollout>, Status> {
         let reason = request.into_inner().reason;
         let reason = if reason.is_empty() { "asked for".to_owned() } else { reason };
-        self.0.roll_back(&reason).await?;
+        self.rollouts.roll_back(&reason).await?;
         Ok(self.standing())
     }
 
     async fn get_rollout(&self, _: Request<v1::GetRolloutRequest>) -> Result<Response<v1::Rollout>, Status> {
         Ok(self.standing())
+    }
+
+    async fn reload(
+        &self,
+        request: Request<v1::ReloadRequest>,
+    ) -> Result<Response<v1::ReloadResponse>, Status> {
+        let asked = self.reloads.reload(&request.into_inner().things, Cause::Call).await;
+        let things = asked.map_err(|unknown| RequestError::invalid("things", unknown.to_string()))?;
+        Ok(Response::new(v1::ReloadResponse { things }))
+    }
+
+    async fn get_reloads(
+        &self,
+        _: Request<v1::GetReloadsRequest>,
+    ) -> Result<Response<v1::GetReloadsResponse>, Status> {
+        Ok(Response::new(v1::GetReloadsResponse { things: self.reloads.standing() }))
     }
 }
