@@ -44,7 +44,8 @@ impl Rollouts {
         if router.info().manifest_sha256 == now.incumbent.info().manifest_sha256 {
             return Ok(Arc::clone(&now.incumbent));
         }
-        let (router, program) = (Arc::new(router), Arc::new(read(&router, &now)?));
+        let program = Arc::new(read(&router, &now)?);
+        let router = Arc::new(router);
         for warning in &router.info().warnings {
             tracing::warn!(warning);
         }
