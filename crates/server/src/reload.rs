@@ -105,6 +105,17 @@ struct Known {
     refused_us: i64,
 }
 
+/// What a look at some files found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// They are as they were read.
+    Same,
+    /// They have changed since the look before.
+    Moving,
+    /// They have changed since they were read, and not since the look before.
+    Changed,
+}
+
 impl fmt::Debug for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unit").field("name", &self.what.name()).finish_non_exhaustive()
@@ -187,19 +198,21 @@ impl Reloads {
         said.collect::<Vec<_>>().join(", ")
     }
 
-    /// Looks at the files, and reads those again that have changed and stay as they are: what is still being written
-    /// changes from look to look.
+    /// Looks at the files, and reads those again that have changed, once all of them stay as they are: what is still being
+    /// written changes from look to look, and what was exchanged together is read together.
     async fn look(&self) {
         let mut changed = Vec::new();
+        let mut moving = false;
         for unit in &self.units {
             let looking = Arc::clone(unit);
             match tokio::task::spawn_blocking(move || looking.look()).await {
-                Ok(true) => changed.push((Arc::clone(unit), false)),
-                Ok(false) => {}
+                Ok(Look::Changed) => changed.push((Arc::clone(unit), false)),
+                Ok(Look::Moving) => moving = true,
+                Ok(Look::Same) => {}
                 Err(error) => tracing::error!(%error, thing = unit.what.name(), "a look was interrupted"),
             }
         }
-        if !changed.is_empty() {
+        if !changed.is_empty() && !moving {
             self.run(changed, Cause::Files).await;
         }
     }
@@ -242,13 +255,15 @@ impl Unit {
         !self.known().refused.is_empty()
     }
 
-    /// Whether the files have changed since they were read and not since the last look.
-    fn look(&self) -> bool {
+    fn look(&self) -> Look {
         let now = self.what.stamp();
         let mut known = self.known();
-        let settled = now == known.seen && now != known.read;
-        known.seen = now;
-        settled
+        let before = std::mem::replace(&mut known.seen, now.clone());
+        match (now == before, now == known.read) {
+            (false, _) => Look::Moving,
+            (true, false) => Look::Changed,
+            (true, true) => Look::Same,
+        }
     }
 
     /// Reads the files again where they have changed or it is forced.

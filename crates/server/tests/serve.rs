@@ -203,14 +203,18 @@ async fn health_and_drain() {
     let mut stream = client.route_stream(requests).await.unwrap().into_inner();
     send.send(text("before")).await.unwrap();
     assert!(stream.message().await.unwrap().is_some());
+    let watched = HealthCheckRequest { service: "rung.v1.RouterService".into() };
+    let mut watching = health.watch(watched).await.unwrap().into_inner();
+    assert_eq!(watching.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     server.stop.take().unwrap().send(()).unwrap();
-    tokio::task::yield_now().await;
-    // Work in flight goes on while the server drains.
-    send.send(text("after")).await.unwrap();
-    assert!(stream.message().await.unwrap().is_some());
-    drop(send);
-    assert!(stream.message().await.unwrap().is_none());
-    drop((stream, client, health));
+    // A stream that nobody ends would keep the server for ever: it ends before its next message, and says why.
+    let ended = stream.message().await.unwrap_err();
+    assert_eq!(ended.code(), Code::Unavailable);
+    assert!(ended.message().contains("draining"), "{ended:?}");
+    while let Ok(Some(told)) = watching.message().await {
+        assert_eq!(told.status(), ServingStatus::NotServing);
+    }
+    drop((send, stream, client, health));
     server.served.await.unwrap().unwrap();
     assert!(RouterServiceClient::connect(format!("http://{}", server.address)).await.is_err());
 }
