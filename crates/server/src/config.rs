@@ -4,6 +4,7 @@
 mod decision_log;
 mod monitoring;
 mod program;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use types::{BackendIdentity, ModelName};
 pub use decision_log::{DecisionLogConfig, DecisionLogSettings, WhenFull};
 pub use monitoring::{MonitoringConfig, MonitoringSettings};
 pub use program::ProgramConfig;
+pub use telemetry::{TelemetryConfig, TelemetrySettings};
 
 /// Why a configuration was refused. The process exits with 64 (EX_USAGE).
 #[derive(Debug, Error)]
@@ -146,6 +148,10 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(default)]
     pub monitoring: MonitoringSettings,
+    /// Metrics, traces and readiness.
+    #[command(flatten)]
+    #[serde(default)]
+    pub telemetry: TelemetrySettings,
     /// Address to serve administration on, such as 127.0.0.1:50052; not served where none is given.
     #[arg(long, env = "RUNG_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
@@ -214,6 +220,8 @@ pub struct Config {
     pub decision_log: Option<DecisionLogConfig>,
     /// The monitors.
     pub monitoring: MonitoringConfig,
+    /// Metrics, traces and readiness.
+    pub telemetry: TelemetryConfig,
     /// Where administration is served.
     pub admin_listen: Option<SocketAddr>,
     /// The label that says who answers while a candidate is introduced.
@@ -280,6 +288,7 @@ impl Settings {
             log_format: self.log_format.or(below.log_format),
             decision_log: self.decision_log.over(below.decision_log),
             monitoring: self.monitoring.over(below.monitoring),
+            telemetry: self.telemetry.over(below.telemetry),
             admin_listen: self.admin_listen.or(below.admin_listen),
             sticky_label: self.sticky_label.or(below.sticky_label),
             policy: self.policy.or(below.policy),
@@ -300,6 +309,8 @@ impl Settings {
     pub fn build(self) -> Result<Config, ConfigError> {
         let backend = self.backend.as_deref().map_or(Ok(Backend::default()), |b| backend("backend", b))?;
         let (deep, program) = (self.deep(backend)?, ProgramConfig::of(&self)?);
+        let monitoring = self.monitoring.build()?;
+        let telemetry = self.telemetry.build(&monitoring.watch.slices)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Config {
             listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 50051))),
@@ -326,7 +337,8 @@ impl Settings {
             drain_timeout: Duration::from_millis(self.drain_timeout_ms.unwrap_or(10_000)),
             log_format: self.log_format.unwrap_or_default(),
             decision_log: self.decision_log.build()?,
-            monitoring: self.monitoring.build()?,
+            monitoring,
+            telemetry,
             admin_listen: self.admin_listen,
             sticky_label: self.sticky_label,
             program,

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 mod convert;
 mod explain;
+mod health;
 mod intents;
 mod listen;
 mod monitors;
@@ -16,5 +17,6 @@ mod rollout;
 mod run;
 mod service;
 mod status;
+pub mod telemetry;
 
 pub use run::{ServeError, in_process, run};

@@ -44,6 +44,8 @@ pub(crate) struct Version {
     pub(crate) intents: Option<Arc<Intents>>,
     /// What cascades begin with; the same in every version.
     pub(crate) chains: Option<Arc<Chains>>,
+    /// What a call is expected to cost, US dollars, by model; empty without prices.
+    pub(crate) costs_usd: Arc<BTreeMap<ModelName, f64>>,
 }
 
 /// A policy with what it needs to govern.

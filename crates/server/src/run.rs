@@ -19,10 +19,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
-use tonic_health::ServingStatus;
 
 use crate::cascade;
 use crate::config::{Config, ConfigError, DecisionLogConfig};
+use crate::health::{Health, Unready};
 use crate::listen::incoming;
 use crate::monitors::{Monitors, MonitorsService, Stop, Watcher};
 use crate::outcomes::Outcomes;
@@ -30,6 +30,7 @@ use crate::program::Programs;
 use crate::record::Recorder;
 use crate::rollout::{Admin, Rollouts};
 use crate::service::Service;
+use crate::telemetry::{Metrics, ObserveLayer, Sources, Telemetry, TelemetryError};
 
 /// Why serving ended other than by a signal.
 #[derive(Debug, Error)]
@@ -58,6 +59,9 @@ pub enum ServeError {
     /// The key of continuation tokens.
     #[error("key of continuation tokens: {0}")]
     TokenKey(decision_log::KeyError),
+    /// Metrics, traces or plain HTTP.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The address of administration.
     #[error("administration on {address}: {source}")]
     Administration {
@@ -92,29 +96,28 @@ pub(crate) async fn run_with(
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let programs = Arc::new(programs);
+    let (programs, telemetry) = (Arc::new(programs), Telemetry::new(config)?);
     let recorder = recorder(config, listener.local_addr().ok())?;
     let rollouts = rollouts(router, config);
     let memory = recorder.as_ref().zip(config.decision_log.as_ref());
     let memory = memory
-        .map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts, &programs))
+        .map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts, &programs, telemetry.metrics()))
         .transpose()?;
-    let service = Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder);
+    let service =
+        Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder, telemetry.metrics());
     let watching = programs.watch(Arc::clone(&rollouts));
     let matching = service.matching().server(config.max_request_bytes);
     let cascades = programs
         .chains()
-        .map(|chains| cascade::service(chains, config, service.admission(), Arc::clone(&rollouts)));
+        .map(|chains| cascade::service(chains, config, service.admission(), Arc::clone(&rollouts), telemetry.metrics()));
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {
         routes = routes.accept_compressed(encoding).send_compressed(encoding);
     }
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let served = served(config, memory.is_some(), cascades.is_some());
-    for name in &served {
-        health.set_service_status(name, ServingStatus::Serving).await;
-    }
+    let (health, health_service) = Health::new(served(config, memory.is_some(), cascades.is_some())).await;
+    telemetry.metrics().watch(sources(&rollouts, &programs, &health, memory.as_ref()));
+    let heeding = heed(&health, &telemetry, config, memory.as_ref());
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -126,6 +129,7 @@ pub(crate) async fn run_with(
         let _ = draining.wait_for(|over| *over).await;
     };
     let serving = builder()
+        .layer(telemetry.layer())
         .add_service(routes)
         .add_service(matching)
         .add_optional_service(memory.as_ref().map(|memory| memory.outcomes.clone()))
@@ -135,15 +139,17 @@ pub(crate) async fn run_with(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .serve_with_incoming_shutdown(incoming(listener), stopped(draining.subscribe()));
-    let administration = administration(config, rollouts, stopped(draining.subscribe())).await?;
+    let administration =
+        administration(config, rollouts, telemetry.layer(), stopped(draining.subscribe())).await?;
+    let http = telemetry.serve_http(&config.telemetry, Arc::clone(&health), std::future::pending()).await?;
+    // Artifact, policy and log are read and warm, and every address is had.
+    health.set(Unready::Starting, false).await;
     tokio::pin!(serving, shutdown);
     let ended = tokio::select! {
         ended = &mut serving => ended,
         () = &mut shutdown => {
             tracing::info!("draining");
-            for name in served.iter().chain(&[""]) {
-                health.set_service_status(name, ServingStatus::NotServing).await;
-            }
+            health.set(Unready::Draining, true).await;
             draining.send_replace(true);
             tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
                 tracing::warn!(timeout_ms = config.drain_timeout.as_millis() as u64, "drain timed out");
@@ -154,10 +160,42 @@ pub(crate) async fn run_with(
     draining.send_replace(true);
     administration.abort();
     watching.abort();
+    heeding.abort();
     if let Some(memory) = memory {
         memory.close(config.drain_timeout).await;
     }
+    // Whoever scrapes may do so to the end.
+    http.abort();
+    telemetry.close(config.drain_timeout).await;
     Ok(ended?)
+}
+
+/// Where the numbers are that are read when somebody asks.
+fn sources(
+    rollouts: &Arc<Rollouts>,
+    programs: &Arc<Programs>,
+    health: &Arc<Health>,
+    memory: Option<&Memory>,
+) -> Sources {
+    Sources {
+        rollouts: Arc::clone(rollouts),
+        programs: Arc::clone(programs),
+        health: Arc::clone(health),
+        log: memory.map(|memory| Arc::clone(&memory.log)),
+        monitors: memory.map(|memory| Arc::clone(&memory.watched_by)),
+    }
+}
+
+/// Lets what becomes of decisions decide whether this server is ready.
+fn heed(
+    health: &Arc<Health>,
+    telemetry: &Telemetry,
+    config: &Config,
+    memory: Option<&Memory>,
+) -> JoinHandle<()> {
+    let log = memory.filter(|_| config.telemetry.unready_log).map(|memory| Arc::clone(&memory.log));
+    let window = Arc::clone(&telemetry.metrics().window);
+    health.watch(window, config.telemetry.fallback_limit, log)
 }
 
 /// The services whose health is told.
@@ -183,6 +221,7 @@ fn builder() -> Server {
 async fn administration(
     config: &Config,
     rollouts: Arc<Rollouts>,
+    observe: ObserveLayer,
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> Result<JoinHandle<()>, ServeError> {
     let Some(address) = config.admin_listen else { return Ok(tokio::spawn(async {})) };
@@ -190,6 +229,7 @@ async fn administration(
     let listener = TcpListener::bind(address).await.map_err(bind)?;
     tracing::info!(address = %listener.local_addr().map_err(bind)?, "administration");
     let serving = builder()
+        .layer(observe)
         .add_service(AdminServiceServer::new(Admin(rollouts)))
         .serve_with_incoming_shutdown(incoming(listener), stopped);
     Ok(tokio::spawn(async move {
@@ -203,6 +243,7 @@ async fn administration(
 struct Memory {
     outcomes: OutcomeServiceServer<Outcomes>,
     monitors: MonitorServiceServer<MonitorsService>,
+    watched_by: Arc<Monitors>,
     log: Arc<DecisionLog>,
     stop: Arc<Stop>,
     /// Hears that the monitors have ended.
@@ -216,11 +257,12 @@ impl Memory {
         config: &Config,
         rollouts: &Arc<Rollouts>,
         programs: &Arc<Programs>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, ServeError> {
         let log = Arc::clone(&recorder.log);
         let horizon = log_config.horizon;
         let (max_batch, programs) = (config.max_batch, Arc::clone(programs));
-        let outcomes = Outcomes { log: Arc::clone(&log), horizon, max_batch, programs };
+        let outcomes = Outcomes { log: Arc::clone(&log), horizon, max_batch, programs, metrics };
         let (monitors, stop) = (Arc::new(Monitors::new(Arc::clone(&log))), Arc::new(Stop::default()));
         let mut monitoring = config.monitoring.clone();
         let high_stakes = rollouts.info().high_stakes.clone();
@@ -238,7 +280,8 @@ impl Memory {
         let watched = watcher.start().map_err(decision_log::Refusal::Thread)?;
         Ok(Self {
             outcomes: OutcomeServiceServer::new(outcomes).max_decoding_message_size(config.max_request_bytes),
-            monitors: MonitorServiceServer::new(MonitorsService(monitors)),
+            monitors: MonitorServiceServer::new(MonitorsService(Arc::clone(&monitors))),
+            watched_by: monitors,
             log,
             stop,
             watched,
@@ -271,7 +314,8 @@ pub fn in_process(
     config: &Config,
 ) -> Result<impl RouterService + Clone + use<>, ServeError> {
     let programs = Arc::new(Programs::load(config, router.info(), cascade::load(config)?)?);
-    Ok(Service::new(rollouts(router, config), programs, config, recorder(config, None)?))
+    let metrics = Telemetry::silent(config)?.metrics();
+    Ok(Service::new(rollouts(router, config), programs, config, recorder(config, None)?, metrics))
 }
 
 fn rollouts(router: Arc<Router>, config: &Config) -> Arc<Rollouts> {

@@ -35,6 +35,17 @@ impl RequestError {
         Self::invalid(field, error.to_string())
     }
 
+    /// A stable snake-case name, for metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "invalid",
+            Self::Admission(AdmissionError::QueueFull { .. }) => "queue_full",
+            Self::Admission(AdmissionError::DeadlineExceeded) => "deadline",
+            Self::Policy(_) => "policy",
+            Self::Budget(_) => "budget",
+        }
+    }
+
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Invalid { .. } => Code::InvalidArgument,

@@ -60,8 +60,14 @@ pub(super) fn version(
             None
         }
     };
+    let costs_usd = prices.as_ref().map(costs).transpose();
+    let costs_usd = costs_usd.unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
     if problems.is_empty() {
-        Ok(Version { governing, intents: intents.flatten().map(Arc::new), chains: before.chains.clone() })
+        let (intents, chains) = (intents.flatten().map(Arc::new), before.chains.clone());
+        Ok(Version { governing, intents, chains, costs_usd: Arc::new(costs_usd.unwrap_or_default()) })
     } else {
         Err(problems)
     }
@@ -73,6 +79,16 @@ fn read(file: &Path) -> Result<String, String> {
 
 fn prices(file: &Path) -> Result<Prices, String> {
     Prices::parse(&file.display().to_string(), &read(file)?).map_err(|error| error.to_string())
+}
+
+/// What a call of each model that has a price is expected to cost, US dollars.
+fn costs(prices: &Prices) -> Result<BTreeMap<ModelName, f64>, String> {
+    let named = prices.models().filter_map(|model| ModelName::new(model).ok());
+    let cost = |model: ModelName| {
+        let cost_usd = prices.call_usd(model.as_str(), 1.0).map_err(|error| error.to_string())?;
+        Ok((model, cost_usd))
+    };
+    named.map(cost).collect()
 }
 
 /// What a policy may name. A catalogue that could not be read is not known; without one there is no intent.
@@ -120,12 +136,7 @@ fn governing(
     if found.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(told(&found));
     }
-    let mut costs_usd = BTreeMap::new();
-    for model in inventory.priced.iter().flatten() {
-        let cost_usd = prices.map(|prices| prices.call_usd(model.as_str(), 1.0)).transpose();
-        let cost_usd = cost_usd.map_err(|error| vec![error.to_string()])?;
-        costs_usd.extend(cost_usd.map(|cost_usd| (model.clone(), cost_usd)));
-    }
+    let costs_usd = prices.map(costs).transpose().map_err(|problem| vec![problem])?.unwrap_or_default();
     let mut version = hex::encode(Sha256::digest(&text));
     version.truncate(VERSION_CHARS);
     let warnings = [told(program.warnings()), told(&found)].concat();

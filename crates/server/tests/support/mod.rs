@@ -7,7 +7,9 @@
 )]
 
 pub mod cascade;
+pub mod collector;
 pub mod deep;
+pub mod scrape;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
