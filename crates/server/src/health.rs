@@ -57,7 +57,8 @@ impl Window {
 
     /// Decisions, and the poor ones among them.
     fn sums(&self) -> (u64, u64) {
-        let sum = |of: fn(&Part) -> &AtomicU64| self.parts.iter().map(|p| of(p).load(Ordering::Relaxed)).sum();
+        let sum =
+            |of: fn(&Part) -> &AtomicU64| self.parts.iter().map(|p| of(p).load(Ordering::Relaxed)).sum();
         (sum(|part| &part.all), sum(|part| &part.poor))
     }
 

@@ -58,7 +58,12 @@ pub(crate) struct Standing {
 
 impl Monitors {
     pub(crate) fn new(log: Arc<DecisionLog>) -> Self {
-        Self { standing: Mutex::default(), alarms: broadcast::Sender::new(BEHIND), told: Mutex::default(), log }
+        Self {
+            standing: Mutex::default(),
+            alarms: broadcast::Sender::new(BEHIND),
+            told: Mutex::default(),
+            log,
+        }
     }
 
     pub(crate) fn standing(&self) -> MutexGuard<'_, Standing> {

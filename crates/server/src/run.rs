@@ -101,21 +101,24 @@ pub(crate) async fn run_with(
     let rollouts = rollouts(router, config);
     let memory = recorder.as_ref().zip(config.decision_log.as_ref());
     let memory = memory
-        .map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts, &programs, telemetry.metrics()))
+        .map(|(recorder, log)| {
+            Memory::start(recorder, log, config, &rollouts, &programs, telemetry.metrics())
+        })
         .transpose()?;
     let service =
         Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder, telemetry.metrics());
     let watching = programs.watch(Arc::clone(&rollouts));
     let matching = service.matching().server(config.max_request_bytes);
-    let cascades = programs
-        .chains()
-        .map(|chains| cascade::service(chains, config, service.admission(), Arc::clone(&rollouts), telemetry.metrics()));
+    let cascades = programs.chains().map(|chains| {
+        cascade::service(chains, config, service.admission(), Arc::clone(&rollouts), telemetry.metrics())
+    });
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {
         routes = routes.accept_compressed(encoding).send_compressed(encoding);
     }
-    let (health, health_service) = Health::new(served(config, memory.is_some(), cascades.is_some())).await;
+    let served = served(config, memory.is_some(), cascades.is_some());
+    let (health, health_service) = Health::new(served).await;
     telemetry.metrics().watch(sources(&rollouts, &programs, &health, memory.as_ref()));
     let heeding = heed(&health, &telemetry, config, memory.as_ref());
     let reflection = || {
@@ -124,10 +127,6 @@ pub(crate) async fn run_with(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let draining = watch::Sender::new(false);
-    let stopped = |mut draining: watch::Receiver<bool>| async move {
-        // A sender that is gone is the end as well.
-        let _ = draining.wait_for(|over| *over).await;
-    };
     let serving = builder()
         .layer(telemetry.layer())
         .add_service(routes)
@@ -158,9 +157,7 @@ pub(crate) async fn run_with(
         }
     };
     draining.send_replace(true);
-    administration.abort();
-    watching.abort();
-    heeding.abort();
+    [administration, watching, heeding].iter().for_each(JoinHandle::abort);
     if let Some(memory) = memory {
         memory.close(config.drain_timeout).await;
     }
@@ -168,6 +165,12 @@ pub(crate) async fn run_with(
     http.abort();
     telemetry.close(config.drain_timeout).await;
     Ok(ended?)
+}
+
+/// Resolves once the server drains.
+async fn stopped(mut draining: watch::Receiver<bool>) {
+    // A sender that is gone is the end as well.
+    let _ = draining.wait_for(|over| *over).await;
 }
 
 /// Where the numbers are that are read when somebody asks.

@@ -115,7 +115,8 @@ impl Service {
 
     /// The decision, once the encoder has answered or is given up and the budget has paid for it.
     async fn finish(&self, started: Started, seen: Seen) -> Result<v1::RouteResponse, RequestError> {
-        let Started { times, costs_usd, serving, request_id, labels, mut asked, deadline, mut walk, begun } = started;
+        let Started { times, costs_usd, serving, request_id, labels, mut asked, deadline, mut walk, begun } =
+            started;
         let router = &serving.router;
         let routed = settled(router, &mut asked, begun, walk.as_mut(), &request_id, deadline).await?;
         let decided_at = Instant::now();
@@ -279,8 +280,7 @@ impl Started {
             }
         };
         let (read, waited) = (Instant::now(), matches!(begun, Begun::Waiting(_)));
-        let times =
-            Times { arrived: None, admitted, converted, read, decided: read, recorded: read, waited };
+        let times = Times { arrived: None, admitted, converted, read, decided: read, recorded: read, waited };
         let costs_usd = Arc::clone(&version.costs_usd);
         Ok(Self { times, costs_usd, serving, request_id, labels, asked, deadline, walk, begun })
     }

@@ -40,7 +40,7 @@ impl RequestError {
         match self {
             Self::Invalid { .. } => "invalid",
             Self::Admission(AdmissionError::QueueFull { .. }) => "queue_full",
-            Self::Admission(AdmissionError::DeadlineExceeded) => "deadline",
+            Self::Admission(AdmissionError::DeadlineExceeded) => "deadline_passed",
             Self::Policy(_) => "policy",
             Self::Budget(_) => "budget",
         }

@@ -89,7 +89,11 @@ impl TelemetrySettings {
         let share = |key, value: f64, from_0: bool| {
             let within = value <= 1.0 && (value > 0.0 || (from_0 && value == 0.0));
             let expected = if from_0 { "a share in [0, 1]" } else { "a share in (0, 1]" };
-            if within { Ok(value) } else { Err(ConfigError::Value { key, expected, found: value.to_string() }) }
+            if within {
+                Ok(value)
+            } else {
+                Err(ConfigError::Value { key, expected, found: value.to_string() })
+            }
         };
         let least = |key, set: Option<u64>, otherwise, least: usize, expected| {
             let set = usize::try_from(set.unwrap_or(otherwise)).unwrap_or(usize::MAX);
@@ -127,7 +131,11 @@ fn endpoint(text: String) -> Result<String, ConfigError> {
     if known.is_some() {
         return Ok(text);
     }
-    Err(ConfigError::Value { key: "otlp_endpoint", expected: "http://HOST:PORT or https://HOST:PORT", found: text })
+    Err(ConfigError::Value {
+        key: "otlp_endpoint",
+        expected: "http://HOST:PORT or https://HOST:PORT",
+        found: text,
+    })
 }
 
 #[cfg(test)]

@@ -138,7 +138,9 @@ impl<E: ExportSpans> ExportSpans for Counted<E> {
         counter.fetch_add(spans as u64, Ordering::Relaxed);
         // Told when it changes, not every second.
         match (&done, counts.away.swap(done.is_err(), Ordering::AcqRel)) {
-            (Err(error), false) => tracing::warn!(%error, "spans cannot be exported: they are counted and dropped"),
+            (Err(error), false) => {
+                tracing::warn!(%error, "spans cannot be exported: they are counted and dropped");
+            }
             (Ok(()), true) => tracing::info!("spans are exported again"),
             (Ok(()), false) | (Err(_), true) => {}
         }

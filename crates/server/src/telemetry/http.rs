@@ -43,13 +43,18 @@ async fn metrics(State(told): State<Told>, headers: HeaderMap) -> Response {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let open = accepted.flat_map(|value| value.split(',')).any(wants_open_metrics);
     // Gathering reads every series under its lock: not on the threads that answer callers.
-    let text = tokio::task::spawn_blocking(move || {
-        if open { told.metrics.open_metrics() } else { told.metrics.text() }
-    });
+    let text =
+        tokio::task::spawn_blocking(
+            move || {
+                if open { told.metrics.open_metrics() } else { told.metrics.text() }
+            },
+        );
     match text.await {
         Ok(Ok(text)) => ([(CONTENT_TYPE, if open { OPEN_METRICS } else { TEXT })], text).into_response(),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "reading the metrics was interrupted\n").into_response(),
+        Err(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "reading the metrics was interrupted\n").into_response()
+        }
     }
 }
 

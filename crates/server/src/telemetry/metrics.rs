@@ -12,25 +12,24 @@ use router::{ArtifactInfo, Routed};
 use tokio::time::Instant;
 use types::{ModelName, ScoringTier, TierReason};
 
+use super::TelemetryError;
 use super::catalogue as of;
 use super::export::MetricPush;
 use super::instruments::{Instruments, open_metrics};
 use super::names::{ByName, Decisions, Point};
 use super::requests::Requests;
-use super::TelemetryError;
 use crate::config::TelemetryConfig;
 use crate::health::Window;
 
 /// Upper ends of the buckets of times, seconds: a decision takes tens of microseconds, an encoder milliseconds.
 pub(super) const SECONDS: [f64; 20] = [
-    10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 350e-6, 500e-6, 750e-6, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3, 10e-3, 25e-3, 50e-3,
-    0.1, 0.25, 1.0, 5.0,
+    10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 350e-6, 500e-6, 750e-6, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3, 10e-3,
+    25e-3, 50e-3, 0.1, 0.25, 1.0, 5.0,
 ];
 
 /// Upper ends of the buckets of win probabilities.
-const PROBABILITIES: [f64; 19] = [
-    0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95,
-];
+const PROBABILITIES: [f64; 19] =
+    [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95];
 
 /// Upper ends of the buckets of widths.
 const WIDTHS: [f64; 10] = [0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8];
@@ -166,7 +165,10 @@ impl Metrics {
     ///
     /// # Errors
     /// When the registry refuses.
-    pub fn new(config: &TelemetryConfig, models: impl IntoIterator<Item = String>) -> Result<Self, TelemetryError> {
+    pub fn new(
+        config: &TelemetryConfig,
+        models: impl IntoIterator<Item = String>,
+    ) -> Result<Self, TelemetryError> {
         Self::pushing(config, models, None)
     }
 
@@ -185,8 +187,10 @@ impl Metrics {
         };
         let caused = |cause| fallback.bind(&[KeyValue::new("cause", cause)]);
         let of_encoder = |reason: TierReason| reason.is_fallback().then(|| caused(reason.as_str()));
-        let (probability, width) =
-            (make.histogram(of::WIN_PROBABILITY, &PROBABILITIES), make.histogram(of::INTERVAL_WIDTH, &WIDTHS));
+        let (probability, width) = (
+            make.histogram(of::WIN_PROBABILITY, &PROBABILITIES),
+            make.histogram(of::INTERVAL_WIDTH, &WIDTHS),
+        );
         let odds = |tier: ScoringTier| {
             let of = [KeyValue::new("scored_by", tier.as_str())];
             Odds { probability: probability.bind(&of), width: width.bind(&of) }
@@ -195,7 +199,7 @@ impl Metrics {
         let rollout = make.counter(of::DECISIONS_BY_ROLLOUT);
         let by_rollout = |of: &'static str| rollout.bind(&[KeyValue::new("rollout", of)]);
         let decisions = (make.counter(of::DECISIONS), make.counter(of::DECISIONS_BY_SLICE));
-        Ok(Self {
+        let metrics = Self {
             requests: Arc::new(Requests::new(&make)),
             window: Arc::new(Window::new(config.fallback_window)),
             decisions: Decisions::new(decisions, models, config.slices.clone()),
@@ -217,7 +221,16 @@ impl Metrics {
             outcomes: make.counter(of::OUTCOMES),
             reloads: make.counter(of::RELOADS),
             instruments: make,
-        })
+        };
+        metrics.appear();
+        Ok(metrics)
+    }
+
+    /// What is rare is there from the start: what appears out of nothing has no rate, and no alert sees it.
+    fn appear(&self) {
+        let rare =
+            self.fallback.iter().flatten().chain([&self.fallback_of_policy, &self.on_spare, &self.unpriced]);
+        rare.for_each(|counter| counter.add(0));
     }
 
     /// A decision is about to be answered.
@@ -289,11 +302,14 @@ impl Metrics {
 
     /// An answer was assessed. The cascade and the stage are the verifier's own, so there are few.
     pub(crate) fn assessed(&self, cascade: &str, stage: usize, verdict: &'static str) {
-        self.verdicts.add(1, &[
-            KeyValue::new("cascade", cascade.to_owned()),
-            KeyValue::new("stage", i64::try_from(stage).unwrap_or(i64::MAX)),
-            KeyValue::new("verdict", verdict),
-        ]);
+        self.verdicts.add(
+            1,
+            &[
+                KeyValue::new("cascade", cascade.to_owned()),
+                KeyValue::new("stage", i64::try_from(stage).unwrap_or(i64::MAX)),
+                KeyValue::new("verdict", verdict),
+            ],
+        );
     }
 
     /// A report of an outcome was answered.

@@ -84,7 +84,10 @@ impl Known {
         }
     }
 
-    fn handle(&self, (model, point, reason, tier): (usize, usize, Reason, Tier)) -> Option<&OnceLock<BoundCounter<u64>>> {
+    fn handle(
+        &self,
+        (model, point, reason, tier): (usize, usize, Reason, Tier),
+    ) -> Option<&OnceLock<BoundCounter<u64>>> {
         let at = (model * self.points.len() + point) * Reason::ALL.len() + reason as usize;
         self.decisions.get(2 * at + usize::from(tier == Tier::Strong))
     }
@@ -116,16 +119,17 @@ impl Decisions {
         }
         let (model, point) = (place(&known.models, model).unwrap_or(0), known.point(point).unwrap_or(0));
         if let Some(handle) = known.handle((model, point, reason, tier)) {
-            handle.get_or_init(|| {
-                let (model, point) = (Arc::clone(&known.models[model]), Arc::clone(&known.points[point]));
-                self.by_cause.bind(&[
-                    KeyValue::new("tier", tier.as_str()),
-                    KeyValue::new("reason", reason.as_str()),
-                    KeyValue::new("operating_point", point),
-                    KeyValue::new("model", model),
-                ])
-            })
-            .add(1);
+            handle
+                .get_or_init(|| {
+                    let (model, point) = (Arc::clone(&known.models[model]), Arc::clone(&known.points[point]));
+                    self.by_cause.bind(&[
+                        KeyValue::new("tier", tier.as_str()),
+                        KeyValue::new("reason", reason.as_str()),
+                        KeyValue::new("operating_point", point),
+                        KeyValue::new("model", model),
+                    ])
+                })
+                .add(1);
         }
         self.count_slices(&known, slices, tier);
     }

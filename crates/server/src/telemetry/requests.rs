@@ -95,7 +95,8 @@ fn methods() -> Vec<String> {
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     ];
     // Descriptors are part of the program: what cannot be read here cannot be served either.
-    let files = sets.into_iter().filter_map(|set| FileDescriptorSet::decode(set).ok()).flat_map(|set| set.file);
+    let files =
+        sets.into_iter().filter_map(|set| FileDescriptorSet::decode(set).ok()).flat_map(|set| set.file);
     files
         .flat_map(|file| {
             let package = file.package.clone().unwrap_or_default();
@@ -257,7 +258,9 @@ impl<R: Body> Body for Observed<R> {
         let ended = match &frame {
             None => Some(Code::Unknown as usize),
             Some(Err(_)) => Some(Code::Internal as usize),
-            Some(Ok(frame)) => frame.trailers_ref().map(|trailers| code(trailers).unwrap_or(Code::Unknown as usize)),
+            Some(Ok(frame)) => {
+                frame.trailers_ref().map(|trailers| code(trailers).unwrap_or(Code::Unknown as usize))
+            }
         };
         if let (Some(code), Some(mut call)) = (ended, this.call.take_if(|_| ended.is_some())) {
             call.end(code);
@@ -298,10 +301,13 @@ mod tests {
             headers.insert("grpc-status", value.parse().unwrap());
             code(&headers)
         };
-        assert_eq!((with("0"), with("8"), with("x"), code(&HeaderMap::new())), (Some(0), Some(8), Some(2), None));
-        for number in 0..CODES.len() {
+        assert_eq!(
+            (with("0"), with("8"), with("x"), code(&HeaderMap::new())),
+            (Some(0), Some(8), Some(2), None)
+        );
+        for (number, code) in CODES.iter().enumerate() {
             let name = format!("{:?}", Code::from_i32(number as i32)).to_uppercase();
-            assert_eq!(CODES[number].replace('_', ""), name);
+            assert_eq!(code.replace('_', ""), name);
         }
     }
 }

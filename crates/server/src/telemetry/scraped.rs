@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use api::v1::RolloutStage;
+use api::v1::{Budget, RolloutStage};
 use decision_log::DecisionLog;
 use monitoring::Monitor;
 use opentelemetry::KeyValue;
 use router::TierCounts;
 
-use super::Metrics;
 use super::catalogue as of;
 use super::instruments::Hear;
+use super::{Metrics, Spec};
 use crate::health::{Health, Unready};
 use crate::monitors::Monitors;
 use crate::program::Programs;
@@ -37,6 +37,9 @@ pub struct Admitting {
     pub waiting: usize,
 }
 
+/// A metric, and how it is read off a snapshot.
+type Read<T, V> = (Spec, fn(&T) -> V);
+
 fn flag(holds: bool) -> f64 {
     f64::from(u8::from(holds))
 }
@@ -50,12 +53,12 @@ impl Metrics {
         self.watch_health(health);
         self.watch_encoder(&rollouts);
         self.watch_rollouts(rollouts);
-        self.watch_policy(programs);
+        self.watch_policy(&programs);
         if let Some(log) = log {
             self.watch_log(log);
         }
         if let Some(monitors) = monitors {
-            self.watch_monitors(monitors);
+            self.watch_monitors(&monitors);
         }
     }
 
@@ -101,7 +104,7 @@ impl Metrics {
 
     /// Of the artifact in charge: another one begins at 0, as a restart does.
     fn watch_encoder(&self, rollouts: &Arc<Rollouts>) {
-        let read: [(super::Spec, fn(&TierCounts) -> f64); 6] = [
+        let read: [Read<TierCounts, f64>; 6] = [
             (of::ENCODER_BATCHES, |counts| counts.batches as f64),
             (of::ENCODER_QUERIES, |counts| counts.batched_rows as f64),
             (of::ENCODER_SKIPPED, |counts| counts.skipped as f64),
@@ -132,32 +135,35 @@ impl Metrics {
             let candidate = rollouts.contender().map(|candidate| ("candidate", candidate));
             for (role, router) in std::iter::once(("incumbent", rollouts.incumbent())).chain(candidate) {
                 let info = router.info();
-                hear(1.0, &[
-                    KeyValue::new("role", role),
-                    KeyValue::new("name", info.name.clone()),
-                    KeyValue::new("version", info.version.clone()),
-                    KeyValue::new("calibrator_version", info.calibrator_version.clone()),
-                ]);
+                hear(
+                    1.0,
+                    &[
+                        KeyValue::new("role", role),
+                        KeyValue::new("name", info.name.clone()),
+                        KeyValue::new("version", info.version.clone()),
+                        KeyValue::new("calibrator_version", info.calibrator_version.clone()),
+                    ],
+                );
             }
         });
     }
 
-    fn watch_policy(&self, programs: Arc<Programs>) {
+    fn watch_policy(&self, programs: &Arc<Programs>) {
         let make = &self.instruments;
-        let (version, refused) = (Arc::clone(&programs), Arc::clone(&programs));
+        let (version, refused) = (Arc::clone(programs), Arc::clone(programs));
         make.read(of::POLICY, move |hear| {
             if let Some(policy) = version.to_wire() {
                 hear(1.0, &[KeyValue::new("version", policy.version)]);
             }
         });
         make.read(of::POLICY_REFUSED, move |hear| hear(flag(!refused.refused().is_empty()), &[]));
-        let read: [(super::Spec, fn(&api::v1::Budget) -> Option<f64>); 4] = [
+        let read: [Read<Budget, Option<f64>>; 4] = [
             (of::BUDGET_COST, |budget| Some(budget.cost_usd_today)),
             (of::BUDGET_COST_LIMIT, |budget| budget.cost_usd_per_day),
             (of::BUDGET_CALLS, |budget| Some(budget.strong_calls_last_minute as f64)),
             (of::BUDGET_CALLS_LIMIT, |budget| budget.strong_calls_per_minute.map(|calls| calls as f64)),
         ];
-        let refusals = Arc::clone(&programs);
+        let refusals = Arc::clone(programs);
         make.read(of::BUDGET_REFUSED, move |hear| {
             let Some(budget) = refusals.to_wire().and_then(|policy| policy.budget) else { return };
             for (limit, count) in [
@@ -168,7 +174,7 @@ impl Metrics {
             }
         });
         for (spec, value) in read {
-            let programs = Arc::clone(&programs);
+            let programs = Arc::clone(programs);
             make.read(spec, move |hear| {
                 let budget = programs.to_wire().and_then(|policy| policy.budget);
                 if let Some(value) = budget.as_ref().and_then(value) {
@@ -199,10 +205,10 @@ impl Metrics {
         make.read(of::LOG_STORE_UP, move |hear| hear(flag(log.counts().store_up), &[]));
     }
 
-    fn watch_monitors(&self, monitors: Arc<Monitors>) {
+    fn watch_monitors(&self, monitors: &Arc<Monitors>) {
         let make = &self.instruments;
         let read = |spec, tell: fn(&Monitors, Hear<'_>)| {
-            let monitors = Arc::clone(&monitors);
+            let monitors = Arc::clone(monitors);
             make.read(spec, move |hear| tell(&monitors, hear));
         };
         read(of::ALARMS, alarms);

@@ -79,11 +79,8 @@ impl Traces {
             return None;
         }
         let above = TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers));
-        let builder = self
-            .tracer
-            .span_builder(method.to_owned())
-            .with_kind(SpanKind::Server)
-            .with_attributes([
+        let builder =
+            self.tracer.span_builder(method.to_owned()).with_kind(SpanKind::Server).with_attributes([
                 KeyValue::new("rpc.system.name", "grpc"),
                 KeyValue::new("rpc.method", method.to_owned()),
             ]);
@@ -106,8 +103,10 @@ impl Traced {
         let span = self.context.span();
         span.set_attribute(KeyValue::new("rpc.response.status_code", CODES[code]));
         // Of a server only these are errors: the others are a caller's own.
-        if matches!(CODES[code], "UNKNOWN" | "DEADLINE_EXCEEDED" | "UNIMPLEMENTED" | "INTERNAL" | "UNAVAILABLE" | "DATA_LOSS")
-        {
+        if matches!(
+            CODES[code],
+            "UNKNOWN" | "DEADLINE_EXCEEDED" | "UNIMPLEMENTED" | "INTERNAL" | "UNAVAILABLE" | "DATA_LOSS"
+        ) {
             span.set_attribute(KeyValue::new("error.type", CODES[code]));
             span.set_status(Status::error(""));
         }

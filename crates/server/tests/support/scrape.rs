@@ -77,7 +77,8 @@ impl Scrape {
                 continue;
             }
             let (what, value) = line.rsplit_once(' ').unwrap();
-            let (name, labels) = what.split_once('{').map_or((what, ""), |(name, rest)| (name, &rest[..rest.len() - 1]));
+            let (name, labels) =
+                what.split_once('{').map_or((what, ""), |(name, rest)| (name, &rest[..rest.len() - 1]));
             let labels = labels.split("\",").filter(|label| !label.is_empty()).map(|label| {
                 let (key, value) = label.split_once("=\"").unwrap();
                 (key.to_owned(), value.trim_end_matches('"').to_owned())
@@ -92,7 +93,9 @@ impl Scrape {
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let with = |series: &Series| {
             series.name == name
-                && labels.iter().all(|(key, value)| series.labels.get(*key).is_some_and(|found| found == value))
+                && labels
+                    .iter()
+                    .all(|(key, value)| series.labels.get(*key).is_some_and(|found| found == value))
         };
         self.series.iter().filter(|(series, _)| with(series)).map(|(_, value)| value).sum()
     }
