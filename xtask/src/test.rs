@@ -15,6 +15,9 @@ pub(crate) struct Args {
     /// Leave out the decision log on PostgreSQL.
     #[arg(long)]
     no_postgres: bool,
+    /// Leave out the tests of the alert rules (promtool).
+    #[arg(long)]
+    no_prometheus: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -23,6 +26,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         left_out.push("the Python and Node callers (--no-clients)");
     } else {
         step(&["bash", "scripts/client-deps"])?;
+    }
+    if args.no_prometheus {
+        left_out.push("the tests of the alert rules (--no-prometheus)");
+    } else {
+        step(&["bash", "scripts/prometheus-deps"])?;
+        step(&["promtool", "check", "config", "deploy/prometheus/prometheus.yml"])?;
+        step(&["promtool", "test", "rules", "deploy/prometheus/rules.test.yml"])?;
     }
     step(&["bash", "scripts/encoder-deps"])?;
     let mut tests = command(&["cargo", "test", "--release", "--workspace"]);

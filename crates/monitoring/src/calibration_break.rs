@@ -83,6 +83,11 @@ impl Cusum {
         })
     }
 
+    /// What a sum has to exceed.
+    pub fn limit(&self) -> f64 {
+        self.limit
+    }
+
     /// Sums of doubled and of halved odds.
     pub fn sums(&self) -> [f64; 2] {
         self.sums.map(|(sum, _)| sum)

@@ -16,4 +16,4 @@ pub use calibration_break::{Alarm, Cusum, EProcess, ShiryaevRoberts, cusum_limit
 pub use distribution::{MonitoringError, Psi, Reference, kolmogorov_smirnov, psi_of_counts};
 pub use sequential::{Arm, ArmTest, Sprt, Verdict, normal_mixture_radius};
 pub use sketch::{ProbabilityQuantiles, Quantiles};
-pub use watch::{DecisionSeen, LabelSeen, Monitor, Raised, Status, Watch, WatchOptions};
+pub use watch::{DecisionSeen, LabelSeen, Monitor, Raised, Stands, Status, Watch, WatchOptions};

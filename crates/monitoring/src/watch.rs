@@ -129,6 +129,18 @@ pub enum Monitor {
 }
 
 impl Monitor {
+    /// Every monitor.
+    pub const ALL: [Self; 8] = [
+        Self::ProbabilityPsi,
+        Self::ProbabilityKs,
+        Self::LengthPsi,
+        Self::ScriptPsi,
+        Self::Calibration,
+        Self::CalibrationCusum,
+        Self::StrongCallRate,
+        Self::FallbackRate,
+    ];
+
     /// A stable snake-case name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -167,6 +179,17 @@ pub struct Raised {
     pub action: String,
 }
 
+/// Where one monitor stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stands {
+    /// Which.
+    pub monitor: Monitor,
+    /// Its statistic.
+    pub statistic: f64,
+    /// What the statistic has to exceed; none where a p-value is looked at instead.
+    pub limit: Option<f64>,
+}
+
 /// Where the monitors of a pair and slice stand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
@@ -196,6 +219,8 @@ pub struct Status {
     pub calibration_limit: f64,
     /// Log of the e-value against exact calibration.
     pub log_e_value: f64,
+    /// Where each monitor stands that has begun to count; those of distributions since the last window.
+    pub statistics: Vec<Stands>,
     /// Windows compared with the reference.
     pub windows: u64,
     /// The reference is complete.

@@ -120,6 +120,7 @@ type Answer = Result<Embedded, TierReason>;
 #[derive(Debug)]
 struct Job {
     ids: Vec<u32>,
+    since: Instant,
     until: Instant,
     reply: oneshot::Sender<Answer>,
 }
@@ -204,6 +205,7 @@ impl Engine {
         }
         let rows: Vec<&[u32]> = batch.iter().map(|job| job.ids.as_slice()).collect();
         let vectors = self.embed(&rows);
+        let computed = now.elapsed();
         let device_lost = self.lost.load(Ordering::Acquire);
         let Some(vectors) = vectors else {
             for job in batch {
@@ -212,7 +214,8 @@ impl Engine {
             }
             return;
         };
-        self.counters.batch(vectors.len());
+        let queued = batch.iter().map(|job| now.saturating_duration_since(job.since)).sum();
+        self.counters.batch(vectors.len(), queued, computed);
         for (job, vector) in batch.into_iter().zip(vectors) {
             let _ = job.reply.send(Ok(Embedded { vector, device_lost }));
         }
@@ -298,7 +301,7 @@ impl DeepWorkers {
         }
         let ids = self.engine.current().ids(text).map_err(|_| TierReason::EncoderFailed)?;
         let (reply, answer) = oneshot::channel();
-        self.jobs.try_send(Job { ids, until, reply }).map_err(|e| match e {
+        self.jobs.try_send(Job { ids, since: now, until, reply }).map_err(|e| match e {
             TrySendError::Full(_) => TierReason::QueueFull,
             TrySendError::Disconnected(_) => TierReason::DeviceLost,
         })?;

@@ -1,6 +1,6 @@
 //! What a caller may ask about the loaded artifact.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use artifact::{Artifact, DeepTier, OperatingPoint};
 use policy::{Exploration, RandomisedThreshold};
@@ -29,6 +29,8 @@ pub struct ArtifactInfo {
     pub operating_points: Vec<PointInfo>,
     /// Slices that go strong at every threshold that has no certificate for them.
     pub high_stakes: Vec<String>,
+    /// Slices whose probabilities are corrected, of any pair, ascending.
+    pub slices: Vec<String>,
     /// What should be known of every answer, such as a backend the calibrator was not fitted for.
     pub warnings: Vec<String>,
     /// Whether the outcomes behind it are simulated.
@@ -94,6 +96,7 @@ impl ArtifactInfo {
             models: artifact.classifier().models().to_vec(),
             operating_points,
             high_stakes: manifest.high_stakes.clone(),
+            slices: slices(artifact),
             warnings: warnings(artifact, options)?,
             simulated: manifest.simulated,
             created: manifest.created.clone(),
@@ -122,6 +125,13 @@ impl PointInfo {
             certified_slices: point.certified_slices.keys().cloned().collect(),
         })
     }
+}
+
+/// Slices with a correction of their own, in either tier.
+fn slices(artifact: &Artifact) -> Vec<String> {
+    let deep = artifact.deep().into_iter().flat_map(DeepTier::pairs).map(|pair| &pair.calibrator);
+    let corrected = artifact.calibrators().iter().chain(deep).flat_map(|of| of.slices.iter());
+    corrected.map(|(slice, _)| slice.to_owned()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What should be known of every answer.

@@ -24,7 +24,6 @@ use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::pki_types::UnixTime;
 use tonic::transport::Server;
-use tower::layer::util::{Identity, Stack};
 
 use crate::config::{AccessConfig, ConfigError};
 use crate::listen::Peer;
@@ -101,9 +100,19 @@ impl Access {
         &self.config
     }
 
-    /// A server of HTTP/2 that asks before it serves, with bounds on what a peer may cost.
-    pub(crate) fn server(self: &Arc<Self>, door: Door) -> Server<Stack<Gate, Identity>> {
-        gate::http2(&self.config, door).layer(Gate::new(Arc::clone(self)))
+    /// A server of HTTP/2 with bounds on what a peer may cost; who calls, its [`Access::gate`] asks.
+    pub(crate) fn http2(&self, door: Door) -> Server {
+        gate::http2(&self.config, door)
+    }
+
+    /// The layer that asks before services are called.
+    pub(crate) fn gate(self: &Arc<Self>) -> Gate {
+        Gate::new(Arc::clone(self))
+    }
+
+    /// When the server's certificate ends, seconds since 1970; none without TLS.
+    pub(crate) fn certificate_ends(&self) -> Option<i64> {
+        self.tls.as_ref()?.load().ends
     }
 
     /// What a handshake that begins now is made with; none: connections are not encrypted.

@@ -26,6 +26,7 @@ use crate::record::now_us;
 use crate::rollout::Rollouts;
 use crate::service::{deadline, priority};
 use crate::status::RequestError;
+use crate::telemetry::Metrics;
 use convert::Answered;
 use fault::Fault;
 use replay::Replays;
@@ -44,6 +45,7 @@ struct Inner {
     admission: Arc<Admission>,
     rollouts: Arc<Rollouts>,
     replays: Replays,
+    metrics: Arc<Metrics>,
 }
 
 /// The cascades of a verifier, and what continuation tokens are made with.
@@ -102,8 +104,9 @@ pub(crate) fn service(
     config: &Config,
     admission: Arc<Admission>,
     rollouts: Arc<Rollouts>,
+    metrics: Arc<Metrics>,
 ) -> CascadeServiceServer<CascadesService> {
-    let inner = Inner { chains, admission, rollouts, replays: Replays::default() };
+    let inner = Inner { chains, admission, rollouts, replays: Replays::default(), metrics };
     let mut server = CascadeServiceServer::new(CascadesService(Arc::new(inner)))
         .max_decoding_message_size(config.max_request_bytes);
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
@@ -203,6 +206,7 @@ impl Inner {
         let plan = cascade.plan(remaining_s(deadline_ms), &predicted)?;
         let token =
             plan.step.next.map(|next| self.chains.claims(cascade, next, arrived_ms, deadline_ms, query, 0.0));
+        self.metrics.planned(cascade.name());
         tracing::debug!(request_id, ?labels, cascade = cascade.name(), next = ?plan.step.next, "planned");
         Ok(v1::PlanCascadeResponse {
             request_id,
@@ -240,6 +244,7 @@ impl Inner {
             predicted: &predicted,
         };
         let assessed = self.chains.cascades.assess(cascade.name(), &given)?;
+        self.metrics.assessed(cascade.name(), stage, assessed.step.verdict.as_str());
         let assess_time_us = judging.elapsed().as_secs_f64() * 1e6;
         let spent_usd = claims.as_ref().map_or(0.0, |claims| claims.cost_usd)
             + answered.cost_usd.unwrap_or(cascade.stage(stage)?.cost_usd);

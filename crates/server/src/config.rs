@@ -5,6 +5,7 @@ mod access;
 mod decision_log;
 mod monitoring;
 mod program;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ pub use access::{AccessConfig, AccessSettings, ConnectionLimits, TlsFiles};
 pub use decision_log::{DecisionLogConfig, DecisionLogSettings, WhenFull};
 pub use monitoring::{MonitoringConfig, MonitoringSettings};
 pub use program::ProgramConfig;
+pub use telemetry::{TelemetryConfig, TelemetrySettings};
 
 /// Why a configuration was refused. The process exits with 64 (EX_USAGE).
 #[derive(Debug, Error)]
@@ -160,6 +162,10 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(default)]
     pub access: AccessSettings,
+    /// Metrics, traces and readiness.
+    #[command(flatten)]
+    #[serde(default)]
+    pub telemetry: TelemetrySettings,
     /// Address to serve administration on, such as 127.0.0.1:50052; not served where none is given.
     #[arg(long, env = "RUNG_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
@@ -231,6 +237,8 @@ pub struct Config {
     pub monitoring: MonitoringConfig,
     /// Who may call.
     pub access: AccessConfig,
+    /// Metrics, traces and readiness.
+    pub telemetry: TelemetryConfig,
     /// Where administration is served.
     pub admin_listen: Option<SocketAddr>,
     /// The label that says who answers while a candidate is introduced.
@@ -299,6 +307,7 @@ impl Settings {
             decision_log: self.decision_log.over(below.decision_log),
             monitoring: self.monitoring.over(below.monitoring),
             access: self.access.over(below.access),
+            telemetry: self.telemetry.over(below.telemetry),
             admin_listen: self.admin_listen.or(below.admin_listen),
             sticky_label: self.sticky_label.or(below.sticky_label),
             policy: self.policy.or(below.policy),
@@ -319,6 +328,8 @@ impl Settings {
     pub fn build(self) -> Result<Config, ConfigError> {
         let backend = self.backend.as_deref().map_or(Ok(Backend::default()), |b| backend("backend", b))?;
         let (deep, program) = (self.deep(backend)?, ProgramConfig::of(&self)?);
+        let monitoring = self.monitoring.build()?;
+        let telemetry = self.telemetry.build(&monitoring.watch.slices)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let listen = self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 50051)));
         Ok(Config {
@@ -347,8 +358,9 @@ impl Settings {
             drain_timeout: Duration::from_millis(self.drain_timeout_ms.unwrap_or(10_000)),
             log_format: self.log_format.unwrap_or_default(),
             decision_log: self.decision_log.build()?,
-            monitoring: self.monitoring.build()?,
+            monitoring,
             access: self.access.build(listen, self.admin_listen)?,
+            telemetry,
             admin_listen: self.admin_listen,
             sticky_label: self.sticky_label,
             program,

@@ -9,6 +9,7 @@ use types::{
 use uuid::Uuid;
 
 use crate::status::RequestError;
+use crate::telemetry::Point;
 
 /// A request understood.
 pub(crate) struct Asked {
@@ -46,6 +47,16 @@ impl Source {
                 At::Threshold(*threshold)
             }
             Self::OperatingPoint(name) => At::OperatingPoint(name),
+        }
+    }
+
+    /// The same for metrics and traces.
+    pub(crate) fn point(&self) -> Point<'_> {
+        match self {
+            Self::Request(_) => Point::Request,
+            Self::OperatingPoint(name) => Point::Named(name),
+            Self::Policy(_) => Point::Policy,
+            Self::Given(_) => Point::Given,
         }
     }
 
@@ -308,6 +319,7 @@ mod tests {
             models: vec![],
             operating_points: vec![],
             high_stakes: vec![],
+            slices: vec![],
             warnings: vec!["known".into()],
             simulated: false,
             created: String::new(),

@@ -8,6 +8,7 @@ pub mod config;
 mod convert;
 mod drain;
 mod explain;
+mod health;
 mod intents;
 mod listen;
 mod monitors;
@@ -21,5 +22,6 @@ mod service;
 mod signals;
 mod status;
 mod systemd;
+pub mod telemetry;
 
 pub use run::{ServeError, in_process, run};

@@ -40,6 +40,8 @@ const BEHIND: usize = 1_024;
 pub(crate) struct Monitors {
     standing: Mutex<Standing>,
     alarms: broadcast::Sender<Raised>,
+    /// Alarms that were passed on since the start, by monitor and pair.
+    told: Mutex<BTreeMap<(Monitor, String), u64>>,
     pub(crate) log: Arc<DecisionLog>,
 }
 
@@ -56,11 +58,29 @@ pub(crate) struct Standing {
 
 impl Monitors {
     pub(crate) fn new(log: Arc<DecisionLog>) -> Self {
-        Self { standing: Mutex::default(), alarms: broadcast::Sender::new(BEHIND), log }
+        Self {
+            standing: Mutex::default(),
+            alarms: broadcast::Sender::new(BEHIND),
+            told: Mutex::default(),
+            log,
+        }
     }
 
     pub(crate) fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many alarms were passed on since the start, by monitor and pair.
+    pub(crate) fn told(&self) -> BTreeMap<(Monitor, String), u64> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Passes an alarm on to whoever listens; nobody may.
+    fn pass_on(&self, alarm: Raised) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        *told.entry((alarm.monitor, alarm.pair.clone())).or_default() += 1;
+        drop(told);
+        let _ = self.alarms.send(alarm);
     }
 
     fn show(&self, kept: &Kept, leads: bool) {
@@ -253,7 +273,7 @@ impl Watcher {
         let new = usize::try_from(kept.watch.alarms().saturating_sub(before)).unwrap_or(usize::MAX);
         let old = kept.recent.len().saturating_sub(new);
         for alarm in kept.recent.into_iter().skip(old) {
-            let _ = self.monitors.alarms.send(alarm);
+            self.monitors.pass_on(alarm);
         }
         Ok(())
     }
@@ -290,8 +310,7 @@ impl Watcher {
                 }
             });
         }
-        // Nobody may be listening.
-        let _ = self.monitors.alarms.send(alarm);
+        self.monitors.pass_on(alarm);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::drain::Drain;
 use crate::program::Programs;
 use crate::record::now_us;
 use crate::status::RequestError;
+use crate::telemetry::Metrics;
 
 /// Clocks may differ by so much before a report counts as being of the future, microseconds.
 const CLOCK_SKEW_US: i64 = 86_400_000_000;
@@ -32,6 +33,7 @@ pub(crate) struct Outcomes {
     /// Whose budget hears what calls did cost.
     pub(crate) programs: Arc<Programs>,
     pub(crate) drain: Drain,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl From<OutcomeError> for RequestError {
@@ -87,14 +89,15 @@ fn understood(
     Ok((record.checked()?, !within(decided_us, time_us, horizon)))
 }
 
-fn answer(filed: Filed, late: bool) -> v1::ReportOutcomeResponse {
-    let status = match filed {
-        Filed::Stored(Reported::Recorded) => v1::OutcomeStatus::Recorded,
-        Filed::Stored(Reported::Duplicate) => v1::OutcomeStatus::Duplicate,
-        Filed::Stored(Reported::Conflict) => v1::OutcomeStatus::Conflict,
-        Filed::Spooled => v1::OutcomeStatus::Spooled,
-        Filed::Rejected => v1::OutcomeStatus::Rejected,
+fn answer(filed: Filed, late: bool, metrics: &Metrics) -> v1::ReportOutcomeResponse {
+    let (status, name) = match filed {
+        Filed::Stored(Reported::Recorded) => (v1::OutcomeStatus::Recorded, "recorded"),
+        Filed::Stored(Reported::Duplicate) => (v1::OutcomeStatus::Duplicate, "duplicate"),
+        Filed::Stored(Reported::Conflict) => (v1::OutcomeStatus::Conflict, "conflict"),
+        Filed::Spooled => (v1::OutcomeStatus::Spooled, "spooled"),
+        Filed::Rejected => (v1::OutcomeStatus::Rejected, "rejected"),
     };
+    metrics.outcome(name);
     v1::ReportOutcomeResponse { status: status.into(), late }
 }
 
@@ -137,12 +140,15 @@ impl Outcomes {
                     records.push(record);
                     items.push(Ok(late));
                 }
-                Err(error) => items.push(Err(v1::OutcomeError {
-                    code: error.code().into(),
-                    message: error.to_string(),
-                    field: error.field().to_owned(),
-                    decision_id,
-                })),
+                Err(error) => {
+                    self.metrics.outcome("invalid");
+                    items.push(Err(v1::OutcomeError {
+                        code: error.code().into(),
+                        message: error.to_string(),
+                        field: error.field().to_owned(),
+                        decision_id,
+                    }));
+                }
             }
         }
         let mut filed = Vec::new();
@@ -154,7 +160,7 @@ impl Outcomes {
             let result = match item {
                 Ok(late) => {
                     let filed = filed.next().ok_or_else(|| Status::internal("a report got no answer"))?;
-                    Item::Response(answer(filed, late))
+                    Item::Response(answer(filed, late, &self.metrics))
                 }
                 Err(error) => Item::Error(error),
             };
@@ -170,10 +176,11 @@ impl OutcomeService for Outcomes {
         &self,
         request: Request<v1::ReportOutcomeRequest>,
     ) -> Result<Response<v1::ReportOutcomeResponse>, Status> {
-        let (record, late) = understood(request.into_inner(), self.horizon, now_us())?;
+        let understood = understood(request.into_inner(), self.horizon, now_us());
+        let (record, late) = understood.inspect_err(|_| self.metrics.outcome("invalid"))?;
         let filed = self.kept(vec![record]).await?;
         let filed = filed.first().ok_or_else(|| Status::internal("the report got no answer"))?;
-        Ok(Response::new(answer(*filed, late)))
+        Ok(Response::new(answer(*filed, late, &self.metrics)))
     }
 
     async fn report_outcomes(

@@ -62,6 +62,8 @@ pub(crate) struct Version {
     pub(crate) prices: Option<Arc<Priced>>,
     /// What cascades begin with.
     pub(crate) chains: Option<Arc<Chains>>,
+    /// What a call is expected to cost, US dollars, by model; empty without prices.
+    pub(crate) costs_usd: Arc<BTreeMap<ModelName, f64>>,
 }
 
 /// Prices, and which.
@@ -70,6 +72,8 @@ pub(crate) struct Priced {
     pub(crate) prices: Prices,
     /// Hash prefix of their text.
     pub(crate) version: String,
+    /// What a call is expected to cost, US dollars, by model.
+    pub(crate) costs_usd: Arc<BTreeMap<ModelName, f64>>,
 }
 
 /// A policy with what it needs to govern.
@@ -81,7 +85,7 @@ pub(crate) struct Governing {
     /// Where it has a budget.
     purse: Option<Arc<Mutex<Purse>>>,
     /// What a call is expected to cost, US dollars, by model.
-    costs_usd: BTreeMap<ModelName, f64>,
+    costs_usd: Arc<BTreeMap<ModelName, f64>>,
     warnings: Vec<String>,
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::record::now_us;
 use crate::systemd;
+use crate::telemetry::Metrics;
 
 pub(crate) use artifact::{ArtifactFolder, artifact_stamp};
 pub(crate) use stamp::Stamp;
@@ -79,6 +80,7 @@ pub(crate) struct Reloads {
     units: Vec<Arc<Unit>>,
     /// How often the files are looked at.
     every: Duration,
+    metrics: Arc<Metrics>,
     /// One at a time.
     one: tokio::sync::Mutex<()>,
 }
@@ -124,8 +126,8 @@ impl fmt::Debug for Unit {
 
 impl Reloads {
     /// Nothing yet; files are looked at so often.
-    pub(crate) fn new(every: Duration) -> Self {
-        Self { units: Vec::new(), every, one: tokio::sync::Mutex::default() }
+    pub(crate) fn new(every: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { units: Vec::new(), every, metrics, one: tokio::sync::Mutex::default() }
     }
 
     /// Adds a thing that was read from files of this stamp; what others are held against is added before them.
@@ -237,6 +239,9 @@ impl Reloads {
                     answers.push(thing);
                 }
             }
+        }
+        for thing in answers.iter().filter(|thing| thing.result() != v1::ReloadResult::Unchanged) {
+            self.metrics.reloaded(&thing.thing, moved(thing));
         }
         answers
     }

@@ -144,6 +144,11 @@ impl Rollouts {
         Arc::new(self.incumbent().info().clone())
     }
 
+    /// The artifact that may take over, where one is introduced.
+    pub(crate) fn contender(&self) -> Option<Arc<Router>> {
+        self.deployment.load().candidate.as_ref().map(|candidate| Arc::clone(&candidate.router))
+    }
+
     /// Who answers a request: always the same for the same caller while a share does not shrink.
     pub(crate) fn serving(&self, deployment: &Deployment, request: &api::v1::RouteRequest) -> Serving {
         let incumbent = Serving {

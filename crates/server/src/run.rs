@@ -1,40 +1,39 @@
-//! From a bound listener to a served, drained end.
+//! From bound listeners to a served, drained end.
+
+mod memory;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::v1::FILE_DESCRIPTOR_SET;
 use api::v1::admin_service_server::AdminServiceServer;
 use api::v1::cascade_service_server;
-use api::v1::monitor_service_server::{self, MonitorServiceServer};
-use api::v1::outcome_service_server::{self, OutcomeServiceServer};
+use api::v1::monitor_service_server;
+use api::v1::outcome_service_server;
 use api::v1::router_service_server::{self, RouterService, RouterServiceServer};
 use api::v1::semantic_service_server;
-use decision_log::{DecisionLog, FingerprintKey};
-use router::Router;
+use router::{Admission, Router};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::Stream;
 use tonic::codec::CompressionEncoding;
-use tonic_health::ServingStatus;
 
 use crate::access::{Access, Door};
 use crate::cascade;
-use crate::config::{Config, ConfigError, DecisionLogConfig};
+use crate::config::{Config, ConfigError};
 use crate::drain::Drain;
+use crate::health::{Health, Unready};
 use crate::listen::{self, Connection};
-use crate::monitors::{Monitors, MonitorsService, Stop, Watcher};
-use crate::outcomes::Outcomes;
 use crate::program::{Loaded, Programs, Version};
-use crate::record::Recorder;
 use crate::reload::{ArtifactFolder, Reloads, Stamp, artifact_stamp};
 use crate::rollout::{Admin, Rollouts};
 use crate::service::Service;
 use crate::systemd;
+use crate::telemetry::{Metrics, ObserveLayer, Sources, Telemetry, TelemetryError};
+use memory::{Memory, recorder};
 
 /// Why serving ended other than by a signal.
 #[derive(Debug, Error)]
@@ -63,6 +62,9 @@ pub enum ServeError {
     /// The key of continuation tokens.
     #[error("key of continuation tokens: {0}")]
     TokenKey(decision_log::KeyError),
+    /// Metrics, traces or plain HTTP.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The address of administration.
     #[error("administration on {address}: {source}")]
     Administration {
@@ -138,41 +140,33 @@ pub(crate) async fn run_with(
     shutdown: impl Future<Output = ()>,
     reload: mpsc::Receiver<()>,
 ) -> Result<(), ServeError> {
-    let Listeners { grpc: listener, admin } = listeners;
-    let recorder = recorder(config, listener.local_addr().ok())?;
-    let connections = listen::public(listener, &served.access)?;
-    let admin = admin.map(|listener| listen::administration(listener, &served.access)).transpose()?;
-    let access = Arc::clone(&served.access);
-    let (rollouts, programs, reloads) = changing(served, config);
+    let (telemetry, access) = (Telemetry::new(config)?, Arc::clone(&served.access));
+    let Listeners { grpc, admin } = listeners;
+    let recorder = recorder(config, grpc.local_addr().ok())?;
+    let connections = listen::public(grpc, &access)?;
+    let admin = admin.map(|listener| listen::administration(listener, &access)).transpose()?;
+    let (rollouts, programs, reloads) = changing(served, config, telemetry.metrics());
     let (drains, drain) = Drain::new();
     let memory = recorder.as_ref().zip(config.decision_log.as_ref());
-    let memory = memory
-        .map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts, &programs, &drain))
-        .transpose()?;
-    let service =
-        Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder, drain.clone());
-    let matching = service.matching().server(config.max_request_bytes);
+    let memory = memory.map(|(recorder, log)| {
+        Memory::start(recorder, log, config, &rollouts, &programs, &drain, telemetry.metrics())
+    });
+    let memory = memory.transpose()?;
+    let (of, through) = (Arc::clone(&rollouts), Arc::clone(&programs));
+    let service = Service::new(of, through, config, recorder, drain.clone(), telemetry.metrics());
+    let (matching, admission) = (service.matching().server(config.max_request_bytes), service.admission());
     let chains = programs.current().chains.clone();
-    let cascades =
-        chains.map(|chains| cascade::service(chains, config, service.admission(), Arc::clone(&rollouts)));
-    let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
-    let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
-    for encoding in both {
-        routes = routes.accept_compressed(encoding).send_compressed(encoding);
-    }
-    let (mut health, health_service) = tonic_health::server::health_reporter();
-    let served = served_names(config, memory.is_some(), cascades.is_some());
-    for name in &served {
-        health.set_service_status(name, ServingStatus::Serving).await;
-    }
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
+    let cascades = chains.map(|chains| {
+        cascade::service(chains, config, Arc::clone(&admission), Arc::clone(&rollouts), telemetry.metrics())
+    });
+    let names = served_names(config, memory.is_some(), cascades.is_some());
+    let (health, health_service) = Health::new(names).await;
+    telemetry.metrics().watch(sources(&rollouts, &programs, &health, admission, &access, memory.as_ref()));
     let serving = access
-        .server(Door::Public)
-        .add_service(routes)
+        .http2(Door::Public)
+        .layer(telemetry.layer())
+        .layer(access.gate())
+        .add_service(compressed(service, config))
         .add_service(matching)
         .add_optional_service(memory.as_ref().map(|memory| memory.outcomes.clone()))
         .add_optional_service(memory.as_ref().map(|memory| memory.monitors.clone()))
@@ -183,53 +177,82 @@ pub(crate) async fn run_with(
         .serve_with_incoming_shutdown(connections, drain.clone().begun());
     let administration = admin.map(|connections| {
         let admin = Admin { rollouts: Arc::clone(&rollouts), reloads: Arc::clone(&reloads) };
-        administration(connections, &access, admin, drain.clone().begun())
+        administration(connections, &access, telemetry.layer(), admin, drain.clone().begun())
     });
+    let http = telemetry.serve_http(&config.telemetry, Arc::clone(&health), std::future::pending()).await?;
+    let heeding = heed(&health, &telemetry, config, memory.as_ref());
+    // Artifact, policy and log are read and warm, and every address is had.
+    health.set(Unready::Starting, false).await;
     systemd::ready(&reloads.status());
-    let background = [tokio::spawn(reloads.watch(reload)), tokio::spawn(systemd::watchdog())];
-    tokio::pin!(serving, shutdown);
-    let ended = tokio::select! {
-        ended = &mut serving => ended,
-        () = &mut shutdown => {
-            tracing::info!(delay_ms = config.drain_delay.as_millis() as u64, "draining");
-            systemd::stopping();
-            for name in served.iter().chain(&[""]) {
-                health.set_service_status(name, ServingStatus::NotServing).await;
-            }
-            // Balancers that have heard of it send nothing new; those that have not are answered.
-            match tokio::time::timeout(config.drain_delay, &mut serving).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    drains.send_replace(true);
-                    // Whoever watches health has heard the last of it: their streams, too, have to end.
-                    for name in served.iter().chain(&[""]) {
-                        health.clear_service_status(name).await;
-                    }
-                    tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
-                        let timeout_ms = config.drain_timeout.as_millis() as u64;
-                        tracing::warn!(timeout_ms, "drain timed out: what is in flight is cut off");
-                        Ok(())
-                    })
-                }
-            }
-        }
-    };
+    let background = [tokio::spawn(reloads.watch(reload)), tokio::spawn(systemd::watchdog()), heeding];
+    let ended = until_drained(serving, shutdown, config, &health, &drains).await;
     drains.send_replace(true);
     background.iter().chain(&administration).for_each(JoinHandle::abort);
     tracing::info!(events = ?access.counts.events(), "at the door");
     if let Some(memory) = memory {
         memory.close(config.drain_timeout).await;
     }
+    // Whoever scrapes may do so to the end.
+    http.abort();
+    telemetry.close(config.drain_timeout).await;
     Ok(ended?)
 }
 
+/// Serves until `shutdown`, and then for as long as the drain may take.
+async fn until_drained<E>(
+    serving: impl Future<Output = Result<(), E>>,
+    shutdown: impl Future<Output = ()>,
+    config: &Config,
+    health: &Health,
+    drains: &watch::Sender<bool>,
+) -> Result<(), E> {
+    tokio::pin!(serving, shutdown);
+    tokio::select! {
+        ended = &mut serving => return ended,
+        () = &mut shutdown => {}
+    }
+    tracing::info!(delay_ms = config.drain_delay.as_millis() as u64, "draining");
+    systemd::stopping();
+    health.set(Unready::Draining, true).await;
+    // Balancers that have heard of it send nothing new; those that have not are answered.
+    if let Ok(ended) = tokio::time::timeout(config.drain_delay, &mut serving).await {
+        return ended;
+    }
+    drains.send_replace(true);
+    // Whoever watches health has heard the last of it: their streams, too, have to end.
+    health.forget().await;
+    tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
+        let timeout_ms = config.drain_timeout.as_millis() as u64;
+        tracing::warn!(timeout_ms, "drain timed out: what is in flight is cut off");
+        Ok(())
+    })
+}
+
+fn compressed(service: Service, config: &Config) -> RouterServiceServer<Service> {
+    let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+        routes = routes.accept_compressed(encoding).send_compressed(encoding);
+    }
+    routes
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
 /// What may change while the server runs, and what has it changed.
-fn changing(served: Served, config: &Config) -> (Arc<Rollouts>, Arc<Programs>, Arc<Reloads>) {
+fn changing(
+    served: Served,
+    config: &Config,
+    metrics: Arc<Metrics>,
+) -> (Arc<Rollouts>, Arc<Programs>, Arc<Reloads>) {
     let Served { router, artifact, program, access } = served;
     let rollouts = rollouts(router, Arc::clone(&program.version), config);
     let (programs, stamp) = Programs::new(program, Arc::clone(&rollouts));
     let programs = Arc::new(programs);
-    let mut reloads = Reloads::new(config.program.reload);
+    let mut reloads = Reloads::new(config.program.reload, metrics);
     let folder = config.artifact.clone();
     let folder = ArtifactFolder { folder, rollouts: Arc::clone(&rollouts), programs: Arc::clone(&programs) };
     // The policy is held against the artifact.
@@ -239,6 +262,38 @@ fn changing(served: Served, config: &Config) -> (Arc<Rollouts>, Arc<Programs>, A
         reloads.add(what, stamp);
     }
     (rollouts, programs, Arc::new(reloads))
+}
+
+/// Where the numbers are that are read when somebody asks.
+fn sources(
+    rollouts: &Arc<Rollouts>,
+    programs: &Arc<Programs>,
+    health: &Arc<Health>,
+    admission: Arc<Admission>,
+    access: &Arc<Access>,
+    memory: Option<&Memory>,
+) -> Sources {
+    Sources {
+        admission,
+        access: Arc::clone(access),
+        rollouts: Arc::clone(rollouts),
+        programs: Arc::clone(programs),
+        health: Arc::clone(health),
+        log: memory.map(|memory| Arc::clone(&memory.log)),
+        monitors: memory.map(|memory| Arc::clone(&memory.watched_by)),
+    }
+}
+
+/// Lets what becomes of decisions decide whether this server is ready.
+fn heed(
+    health: &Arc<Health>,
+    telemetry: &Telemetry,
+    config: &Config,
+    memory: Option<&Memory>,
+) -> JoinHandle<()> {
+    let log = memory.filter(|_| config.telemetry.unready_log).map(|memory| Arc::clone(&memory.log));
+    let window = Arc::clone(&telemetry.metrics().window);
+    health.watch(window, config.telemetry.fallback_limit, log)
 }
 
 /// The services whose health is told.
@@ -257,11 +312,14 @@ fn served_names(config: &Config, remembers: bool, cascades: bool) -> Vec<&'stati
 fn administration(
     connections: impl Stream<Item = io::Result<Connection>> + Send + Unpin + 'static,
     access: &Arc<Access>,
+    observe: ObserveLayer,
     admin: Admin,
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> JoinHandle<()> {
     let serving = access
-        .server(Door::Admin)
+        .http2(Door::Admin)
+        .layer(observe)
+        .layer(access.gate())
         .add_service(AdminServiceServer::new(admin))
         .serve_with_incoming_shutdown(connections, stopped);
     tokio::spawn(async move {
@@ -269,70 +327,6 @@ fn administration(
             tracing::error!(%error, "administration ended");
         }
     })
-}
-
-/// What there is where decisions are logged: the services of outcomes and monitors, and the threads behind them.
-struct Memory {
-    outcomes: OutcomeServiceServer<Outcomes>,
-    monitors: MonitorServiceServer<MonitorsService>,
-    log: Arc<DecisionLog>,
-    stop: Arc<Stop>,
-    /// Hears that the monitors have ended.
-    watched: oneshot::Receiver<()>,
-}
-
-impl Memory {
-    fn start(
-        recorder: &Recorder,
-        log_config: &DecisionLogConfig,
-        config: &Config,
-        rollouts: &Arc<Rollouts>,
-        programs: &Arc<Programs>,
-        drain: &Drain,
-    ) -> Result<Self, ServeError> {
-        let log = Arc::clone(&recorder.log);
-        let horizon = log_config.horizon;
-        let (max_batch, programs, drain) = (config.max_batch, Arc::clone(programs), drain.clone());
-        let outcomes =
-            Outcomes { log: Arc::clone(&log), horizon, max_batch, programs, drain: drain.clone() };
-        let (monitors, stop) = (Arc::new(Monitors::new(Arc::clone(&log))), Arc::new(Stop::default()));
-        let mut monitoring = config.monitoring.clone();
-        let high_stakes = rollouts.info().high_stakes.clone();
-        monitoring.watch.slices.extend(high_stakes);
-        monitoring.watch.slices.sort();
-        monitoring.watch.slices.dedup();
-        let watcher = Watcher {
-            url: log_config.options.url.clone(),
-            config: monitoring,
-            horizon,
-            monitors: Arc::clone(&monitors),
-            rollouts: Arc::clone(rollouts),
-            stop: Arc::clone(&stop),
-        };
-        let watched = watcher.start().map_err(decision_log::Refusal::Thread)?;
-        Ok(Self {
-            outcomes: OutcomeServiceServer::new(outcomes).max_decoding_message_size(config.max_request_bytes),
-            monitors: MonitorServiceServer::new(MonitorsService { monitors, drain }),
-            log,
-            stop,
-            watched,
-        })
-    }
-
-    /// Writes the log out, then lets the monitors look at it a last time.
-    async fn close(self, patience: Duration) {
-        let counts = self.log.close(patience).await;
-        tracing::info!(
-            stored = counts.stored,
-            spooled = counts.spooled,
-            dropped = counts.dropped,
-            "decision log closed"
-        );
-        self.stop.now();
-        if tokio::time::timeout(patience, self.watched).await.is_err() {
-            tracing::warn!("the monitors did not end in time");
-        }
-    }
 }
 
 /// The router's service without a listener, for programs that link it and for benches; nothing watches its log or the
@@ -347,25 +341,12 @@ pub fn in_process(
     let program = Loaded::read(config, router.info(), cascade::load(config)?)?;
     let rollouts = rollouts(router, Arc::clone(&program.version), config);
     let (programs, _) = Programs::new(program, Arc::clone(&rollouts));
-    Ok(Service::new(rollouts, Arc::new(programs), config, recorder(config, None)?, Drain::never()))
+    let (recorder, metrics) = (recorder(config, None)?, Telemetry::silent(config)?.metrics());
+    Ok(Service::new(rollouts, Arc::new(programs), config, recorder, Drain::never(), metrics))
 }
 
 fn rollouts(router: Arc<Router>, program: Arc<Version>, config: &Config) -> Arc<Rollouts> {
     let log_url = config.decision_log.as_ref().map(|log| log.options.url.clone());
     let sticky_label = config.sticky_label.clone();
     Arc::new(Rollouts::new(router, program, config.router_options(), sticky_label, log_url))
-}
-
-/// Opens the decision log, where there is one; this server is named after its machine and address.
-fn recorder(config: &Config, address: Option<SocketAddr>) -> Result<Option<Recorder>, ServeError> {
-    let Some(config) = &config.decision_log else { return Ok(None) };
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let address = address.map_or_else(|| "in process".to_owned(), |address| address.to_string());
-    let log = DecisionLog::open(config.options.clone())?;
-    let key = match &config.key_file {
-        Some(file) => FingerprintKey::read(file)?,
-        None => FingerprintKey::read_or_make(&config.options.spool.join("fingerprint.key"))?,
-    };
-    let replica = format!("{}/{address}", host.trim()).into();
-    Ok(Some(Recorder { log: Arc::new(log), key, replica, prompts: config.prompts }))
 }

@@ -1,7 +1,7 @@
 //! The service: admission, decision, answer. A decision runs where its request arrived; only the encoder has threads
 //! of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
+use types::ModelName;
 use uuid::Uuid;
 
 use crate::access::Account;
@@ -26,6 +27,7 @@ use crate::program::{Paid, Programs, Version, Walk};
 use crate::record::{Circumstances, Recorder};
 use crate::rollout::{Candidate, Deployment, Rollouts, Serving};
 use crate::status::{RequestError, whole_ms};
+use crate::telemetry::{Decided, Metrics, Shape, Times, Traced};
 
 /// The label of a request that says who is refused first.
 const PRIORITY: &str = "priority";
@@ -44,6 +46,23 @@ pub(crate) struct Service {
     /// Where decisions are logged.
     recorder: Option<Recorder>,
     drain: Drain,
+    metrics: Arc<Metrics>,
+}
+
+/// What is known of a request beside what it says.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    /// When it came; none for one of a batch, which came as a whole.
+    arrived: Option<Instant>,
+    /// Its span, where its trace is sampled, and how a decision is told there.
+    traced: Option<(Traced, Shape)>,
+}
+
+impl Seen {
+    fn of<T>(request: &Request<T>, shape: Shape) -> Self {
+        let traced = request.extensions().get::<Traced>().map(|traced| (traced.clone(), shape));
+        Self { arrived: Some(Instant::now()), traced }
+    }
 }
 
 impl Service {
@@ -53,9 +72,10 @@ impl Service {
         config: &Config,
         recorder: Option<Recorder>,
         drain: Drain,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let admission = Arc::new(Admission::new(config.decision_slots, config.queue));
-        Self { rollouts, programs, admission, max_batch: config.max_batch, recorder, drain }
+        Self { rollouts, programs, admission, max_batch: config.max_batch, recorder, drain, metrics }
     }
 
     /// Matches over the same catalogue and the same slots.
@@ -72,12 +92,18 @@ impl Service {
         &self,
         request: v1::RouteRequest,
         deadline: Option<Instant>,
+        seen: Seen,
     ) -> Result<v1::RouteResponse, RequestError> {
         let permit = self.admission.admit(Work::one(priority(&request.labels), deadline)).await?;
         let begun = self.begin(&self.rollouts.now(), request, deadline)?;
         // Slots are for computing: who waits for the encoder keeps nobody from it.
         drop(permit);
-        self.finish(begun).await
+        self.finish(begun, seen).await
+    }
+
+    /// Takes note of a refusal on its way out.
+    fn refused(&self, error: &RequestError) {
+        self.metrics.refused(error.reason());
     }
 
     /// What computes here: the decision, or the query queued for the encoder.
@@ -102,20 +128,43 @@ impl Service {
     }
 
     /// The decision, once the encoder has answered or is given up and the budget has paid for it.
-    async fn finish(&self, started: Started) -> Result<v1::RouteResponse, RequestError> {
-        let Started { start, serving, request_id, labels, mut asked, deadline, mut walk, begun } = started;
+    async fn finish(&self, started: Started, seen: Seen) -> Result<v1::RouteResponse, RequestError> {
+        let Started { times, costs_usd, serving, request_id, labels, mut asked, deadline, mut walk, begun } =
+            started;
         let router = &serving.router;
         let routed = settled(router, &mut asked, begun, walk.as_mut(), &request_id, deadline).await?;
-        let time_us = start.elapsed().as_secs_f64() * 1e6;
+        let decided_at = Instant::now();
+        let time_us = decided_at.duration_since(times.admitted).as_secs_f64() * 1e6;
         let (decision_id, info) = (Uuid::now_v7(), router.info());
         if let Some(walk) = &mut walk {
             walk.remember(decision_id);
         }
+        let policy = walk.as_ref().map(Walk::record);
+        let policy_version = policy.as_ref().filter(|_| seen.traced.is_some()).map(|p| p.version.clone());
+        let fell_back = policy.as_ref().is_some_and(|policy| policy.fallback);
+        if let Some(policy) = &policy {
+            self.metrics.by_policy(policy.strategy.as_deref(), policy.spent.as_deref());
+        }
         if let Some(recorder) = &self.recorder {
-            let (rollout, shadow_of, policy) = (serving.rollout, None, walk.as_ref().map(Walk::record));
+            let (rollout, shadow_of) = (serving.rollout, None);
             let (id, request_id, labels) = (decision_id, &request_id, &labels);
             let of = Circumstances { id, rollout, shadow_of, request_id, labels, info, time_us, policy };
             recorder.record(&routed, &asked, of).await;
+        }
+        let decided = Decided {
+            routed: &routed,
+            top: asked.ladder.top(),
+            info,
+            point: asked.source.point(),
+            slices: &asked.slices,
+            rollout: serving.rollout,
+            fell_back,
+            costs_usd: &costs_usd,
+            times: Times { arrived: seen.arrived, decided: decided_at, recorded: Instant::now(), ..times },
+        };
+        self.metrics.decided(&decided);
+        if let Some((traced, shape)) = &seen.traced {
+            traced.decided(&decided, decision_id, policy_version.as_deref(), *shape);
         }
         if routed.device_lost {
             tracing::warn!(%decision_id, "{}", convert::DEVICE_LOST);
@@ -143,6 +192,51 @@ impl Service {
         Ok(response)
     }
 
+    /// Decides a batch, as many queries at once as the encoder runs.
+    async fn batch(
+        &self,
+        requests: Vec<v1::RouteRequest>,
+        deadline: Option<Instant>,
+        seen: Seen,
+        account: &Account,
+    ) -> Result<Vec<v1::RouteItem>, RequestError> {
+        if requests.len() > self.max_batch {
+            let expected = format!("expected at most {} queries, found {}", self.max_batch, requests.len());
+            return Err(RequestError::invalid("requests", expected));
+        }
+        account.charge(requests.len().saturating_sub(1))?;
+        // What is important is not refused for what is beside it.
+        let priority = requests.iter().map(|request| priority(&request.labels)).max().unwrap_or_default();
+        let count = |queries: usize| u32::try_from(queries).unwrap_or(u32::MAX);
+        let mut work = Work { priority, queries: count(requests.len()), deadline };
+        let mut permit = self.admission.admit(work).await?;
+        if let Some(arrived) = seen.arrived {
+            self.metrics.waited(arrived.elapsed());
+        }
+        // All of it is answered by what it began with.
+        let now = self.rollouts.now();
+        let at_once = now.incumbent.at_once();
+        let traced = seen.traced.as_ref().map(|(traced, _)| traced);
+        let (mut items, mut turn) = (Vec::with_capacity(requests.len()), 0);
+        let mut requests = requests.into_iter().peekable();
+        while requests.peek().is_some() {
+            if deadline.is_some_and(|d| d <= Instant::now()) {
+                return Err(router::AdmissionError::DeadlineExceeded.into());
+            }
+            if turn >= TURN {
+                work.queries = count(requests.len());
+                permit = self.admission.alternate(permit, work).await?;
+                turn = 0;
+            }
+            let next: Vec<_> = requests.by_ref().take(at_once).collect();
+            turn += next.len();
+            permit = self.together(&now, next, work, permit, traced, &mut items).await?;
+            // The thread, too, is not for one caller alone.
+            tokio::task::yield_now().await;
+        }
+        Ok(items)
+    }
+
     /// Queries of a batch that are begun together, so that the encoder has as many as it runs at once; `permit` is
     /// given back while it is waited for.
     async fn together(
@@ -151,6 +245,7 @@ impl Service {
         requests: Vec<v1::RouteRequest>,
         work: Work,
         mut permit: Permit,
+        traced: Option<&Traced>,
         items: &mut Vec<v1::RouteItem>,
     ) -> Result<Permit, RequestError> {
         let mut waits = false;
@@ -164,11 +259,12 @@ impl Service {
         }
         let permit = (!waits).then_some(permit);
         for (begun, request_id) in started {
+            let seen = || Seen { arrived: None, traced: traced.cloned().map(|traced| (traced, Shape::Item)) };
             let result = match begun {
-                Ok(begun) => self.finish(begun).await,
+                Ok(begun) => self.finish(begun, seen()).await,
                 Err(error) => Err(error),
             };
-            items.push(item(result, request_id));
+            items.push(item(result.inspect_err(|error| self.refused(error)), request_id));
         }
         match permit {
             Some(permit) => Ok(permit),
@@ -179,7 +275,9 @@ impl Service {
 
 /// A request that was begun.
 struct Started {
-    start: Instant,
+    /// When it came to where, as far as it has come.
+    times: Times,
+    costs_usd: Arc<BTreeMap<ModelName, f64>>,
     serving: Serving,
     request_id: String,
     labels: HashMap<String, String>,
@@ -197,11 +295,12 @@ impl Started {
         version: &Version,
         deadline: Option<Instant>,
     ) -> Result<Self, RequestError> {
-        let start = Instant::now();
+        let admitted = Instant::now();
         let free = request.models.is_none() && request.at.is_none();
         let (request_id, labels) = (request.request_id.clone(), request.labels.clone());
         let (router, lenient) = (&serving.router, serving.rollout != Rollout::Canary);
         let mut asked = convert::asked(request, router.info())?;
+        let converted = Instant::now();
         let walk = || Walk::new(version, &asked.query, asked.slices.clone());
         let mut walk = if free { walk() } else { None };
         let begun = match &mut walk {
@@ -211,7 +310,10 @@ impl Started {
                 begun.map_err(|e| RequestError::route(&e, asked.models_field))?
             }
         };
-        Ok(Self { start, serving, request_id, labels, asked, deadline, walk, begun })
+        let (read, waited) = (Instant::now(), matches!(begun, Begun::Waiting(_)));
+        let times = Times { arrived: None, admitted, converted, read, decided: read, recorded: read, waited };
+        let costs_usd = Arc::clone(&version.costs_usd);
+        Ok(Self { times, costs_usd, serving, request_id, labels, asked, deadline, walk, begun })
     }
 
     fn waits(&self) -> bool {
@@ -312,47 +414,19 @@ pub(crate) fn deadline(metadata: &MetadataMap) -> Option<Instant> {
 #[tonic::async_trait]
 impl RouterService for Service {
     async fn route(&self, request: Request<v1::RouteRequest>) -> Result<Response<v1::RouteResponse>, Status> {
-        let deadline = deadline(request.metadata());
-        Ok(Response::new(self.admitted(request.into_inner(), deadline).await?))
+        let (deadline, seen) = (deadline(request.metadata()), Seen::of(&request, Shape::Alone));
+        let answer = self.admitted(request.into_inner(), deadline, seen).await;
+        Ok(Response::new(answer.inspect_err(|error| self.refused(error))?))
     }
 
     async fn route_batch(
         &self,
         request: Request<v1::RouteBatchRequest>,
     ) -> Result<Response<v1::RouteBatchResponse>, Status> {
-        let deadline = deadline(request.metadata());
+        let (deadline, seen) = (deadline(request.metadata()), Seen::of(&request, Shape::Item));
         let account = Account::of(request.extensions());
-        let requests = request.into_inner().requests;
-        if requests.len() > self.max_batch {
-            let expected = format!("expected at most {} queries, found {}", self.max_batch, requests.len());
-            return Err(RequestError::invalid("requests", expected).into());
-        }
-        account.charge(requests.len().saturating_sub(1))?;
-        // What is important is not refused for what is beside it.
-        let priority = requests.iter().map(|request| priority(&request.labels)).max().unwrap_or_default();
-        let count = |queries: usize| u32::try_from(queries).unwrap_or(u32::MAX);
-        let mut work = Work { priority, queries: count(requests.len()), deadline };
-        let mut permit = self.admission.admit(work).await.map_err(RequestError::from)?;
-        // All of it is answered by what it began with.
-        let now = self.rollouts.now();
-        let at_once = now.incumbent.at_once();
-        let (mut items, mut turn) = (Vec::with_capacity(requests.len()), 0);
-        let mut requests = requests.into_iter().peekable();
-        while requests.peek().is_some() {
-            if deadline.is_some_and(|d| d <= Instant::now()) {
-                return Err(RequestError::from(router::AdmissionError::DeadlineExceeded).into());
-            }
-            if turn >= TURN {
-                work.queries = count(requests.len());
-                permit = self.admission.alternate(permit, work).await.map_err(RequestError::from)?;
-                turn = 0;
-            }
-            let next: Vec<_> = requests.by_ref().take(at_once).collect();
-            turn += next.len();
-            permit = self.together(&now, next, work, permit, &mut items).await?;
-            // The thread, too, is not for one caller alone.
-            tokio::task::yield_now().await;
-        }
+        let items = self.batch(request.into_inner().requests, deadline, seen, &account).await;
+        let items = items.inspect_err(|error| self.refused(error))?;
         Ok(Response::new(v1::RouteBatchResponse { items }))
     }
 
@@ -362,20 +436,21 @@ impl RouterService for Service {
         &self,
         request: Request<Streaming<v1::RouteRequest>>,
     ) -> Result<Response<Self::RouteStreamStream>, Status> {
-        let (service, deadline) = (self.clone(), deadline(request.metadata()));
-        let account = Account::of(request.extensions());
+        let (deadline, seen) = (deadline(request.metadata()), Seen::of(&request, Shape::Item));
+        let (service, account) = (self.clone(), Account::of(request.extensions()));
         // One query at a time, pulled as the caller reads: a slow reader holds no slot and no memory, and each takes its
         // turn behind those who came before.
         let answers = self.drain.ends(request.into_inner()).then(move |request| {
             let (service, account) = (service.clone(), account.clone());
+            let seen = Seen { arrived: Some(Instant::now()), ..seen.clone() };
             async move {
                 let request = request?;
                 let request_id = request.request_id.clone();
-                let result = match account.charge(1) {
-                    Ok(()) => service.admitted(request, deadline).await,
+                let answer = match account.charge(1) {
+                    Ok(()) => service.admitted(request, deadline, seen).await,
                     Err(refused) => Err(refused.into()),
                 };
-                Ok(item(result, request_id))
+                Ok(item(answer.inspect_err(|error| service.refused(error)), request_id))
             }
         });
         Ok(Response::new(Box::pin(answers)))

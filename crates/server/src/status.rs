@@ -62,12 +62,14 @@ impl RequestError {
         }
     }
 
-    /// Why it was refused before any work, where it was.
+    /// Why, in capitals: what `ErrorInfo` and metrics are told.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
+            Self::Invalid { .. } => "INVALID",
             Self::Admission(refused) => refused.refusal().as_str(),
             Self::Access(refused) => refused.reason(),
-            Self::Invalid { .. } | Self::Policy(_) | Self::Budget(_) => "",
+            Self::Policy(_) => "POLICY",
+            Self::Budget(_) => "BUDGET",
         }
     }
 

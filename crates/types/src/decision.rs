@@ -20,6 +20,16 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::BelowThreshold,
+        Self::AtOrAboveThreshold,
+        Self::HighStakes,
+        Self::Explored,
+        Self::ByPolicy,
+        Self::Cascade,
+    ];
+
     /// A stable snake-case name for logs and wires.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -74,4 +84,18 @@ pub struct Decision {
     pub reason: Reason,
     /// Every rung below the top that was looked at, cheapest first.
     pub evidence: Vec<RungEvidence>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_name_and_a_place_of_its_own() {
+        let names: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+        for (place, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use types::WinProbability;
 
-use super::{DecisionSeen, LabelSeen, Monitor, Raised, Status, WatchOptions};
+use super::{DecisionSeen, LabelSeen, Monitor, Raised, Stands, Status, WatchOptions};
 use crate::{
     Alarm, Buckets, Cusum, EProcess, MonitoringError, ProbabilityQuantiles, Quantiles, Reference,
     ShiryaevRoberts, cusum_limit, distribution::most_moved, kolmogorov_smirnov, psi_of_counts,
@@ -93,6 +93,9 @@ pub(super) struct Stream {
     decision_times: VecDeque<(u64, i64)>,
     #[serde(default)]
     aimed_times: VecDeque<(u64, i64)>,
+    /// What the last window came to since this process reads the log.
+    #[serde(skip)]
+    compared: Vec<Stands>,
 }
 
 fn note(times: &mut VecDeque<(u64, i64)>, number: u64, time_us: i64) {
@@ -135,6 +138,7 @@ impl Stream {
             label_times: VecDeque::new(),
             decision_times: VecDeque::new(),
             aimed_times: VecDeque::new(),
+            compared: Vec::new(),
         }
     }
 
@@ -215,12 +219,19 @@ impl Stream {
         let of_length = moved("tokens of a query", &base.sample.tokens, &window.tokens);
         let level = 1.0 / (TESTS * options.windows_per_false_alarm);
         let mut raised = Vec::new();
-        for (monitor, statistic, p_value, what) in [
+        let tests = [
             (Monitor::ProbabilityPsi, psi.value, psi.p_value, of_p.clone()),
             (Monitor::ProbabilityKs, distance, ks, of_p),
             (Monitor::LengthPsi, length.value, length.p_value, of_length),
             (Monitor::ScriptPsi, scripts.value, scripts.p_value, of_scripts),
-        ] {
+        ];
+        let stands = |(monitor, statistic, ..): &(Monitor, f64, f64, String)| Stands {
+            monitor: *monitor,
+            statistic: *statistic,
+            limit: None,
+        };
+        self.compared = tests.iter().map(stands).collect();
+        for (monitor, statistic, p_value, what) in tests {
             let was_loud = self.loud.contains(&monitor);
             if p_value >= level {
                 self.loud.retain(|loud| *loud != monitor);
@@ -353,6 +364,25 @@ impl Stream {
         }
     }
 
+    fn statistics(&self) -> Vec<Stands> {
+        let of = |monitor, machine: &ShiryaevRoberts| Stands {
+            monitor,
+            statistic: machine.statistic(),
+            limit: Some(machine.limit()),
+        };
+        let cusum = self.cusum.as_ref().map(|cusum| Stands {
+            monitor: Monitor::CalibrationCusum,
+            statistic: cusum.sums().into_iter().fold(0.0, f64::max),
+            limit: Some(cusum.limit()),
+        });
+        let machines = [
+            of(Monitor::Calibration, &self.calibration),
+            of(Monitor::StrongCallRate, &self.rate),
+            of(Monitor::FallbackRate, &self.fallback),
+        ];
+        self.compared.iter().copied().chain(machines).chain(cusum).collect()
+    }
+
     pub(super) fn status(&self, pair: &str, slice: &str) -> Status {
         let share = |n: u64| n as f64 / self.decisions.max(1) as f64;
         let of =
@@ -371,6 +401,7 @@ impl Stream {
             calibration_statistic: self.calibration.statistic(),
             calibration_limit: self.calibration.limit(),
             log_e_value: self.evidence.log_value(),
+            statistics: self.statistics(),
             windows: self.windows,
             reference_complete: self.base.is_some(),
         }

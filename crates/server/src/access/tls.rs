@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls::crypto::{CryptoProvider, ring};
@@ -21,6 +22,8 @@ pub(crate) struct Tls {
     pub(crate) config: Arc<ServerConfig>,
     /// Of the server's certificate, 12 hex digits.
     pub(crate) version: String,
+    /// When that ends, seconds since 1970.
+    pub(crate) ends: Option<i64>,
 }
 
 impl Tls {
@@ -32,6 +35,7 @@ impl Tls {
         let chain = certificates(&files.certificate)?;
         let leaf = chain.first().map(Sha256::digest).unwrap_or_default();
         in_time(&files.certificate, &chain, now)?;
+        let ends = chain.first().and_then(|leaf| ended(&EndEntityCert::try_from(leaf).ok()?, END_OF_TIME));
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| problem(&files.key, e))?;
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -46,7 +50,7 @@ impl Tls {
             problem(&files.key, reason)
         };
         let config = builder.with_single_cert(chain, key).map_err(pair)?;
-        Ok(Self { config: Arc::new(config), version: hex::encode(&leaf[..6]) })
+        Ok(Self { config: Arc::new(config), version: hex::encode(&leaf[..6]), ends })
     }
 }
 
@@ -67,14 +71,20 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Vec<String>
 fn in_time(file: &Path, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Vec<String>> {
     let Some(leaf) = chain.first() else { return Ok(()) };
     let leaf = EndEntityCert::try_from(leaf).map_err(|e| problem(file, e))?;
-    // The server trusts nobody here, so verifying fails: what matters is whether it fails for the time.
-    match leaf.verify_for_usage(&[], &[], &[], now, KeyUsage::server_auth(), None, None) {
-        Err(webpki::Error::CertExpired { not_after, .. }) => {
-            let ended = Timestamp::from_second(i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX));
-            let ended = ended.map(|ended| ended.to_string()).unwrap_or_default();
-            Err(problem(file, format!("the certificate has expired: {ended}")))
-        }
-        _ => Ok(()),
+    let Some(ended) = ended(&leaf, now) else { return Ok(()) };
+    let ended = Timestamp::from_second(ended).map(|ended| ended.to_string()).unwrap_or_default();
+    Err(problem(file, format!("the certificate has expired: {ended}")))
+}
+
+/// A time at which every certificate has ended.
+const END_OF_TIME: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(i64::MAX as u64));
+
+/// When a certificate ended, seconds since 1970, where it has by `now`. The server trusts nobody here, so verifying it
+/// fails: what matters is whether it fails for the time.
+fn ended(certificate: &EndEntityCert<'_>, now: UnixTime) -> Option<i64> {
+    match certificate.verify_for_usage(&[], &[], &[], now, KeyUsage::server_auth(), None, None) {
+        Err(webpki::Error::CertExpired { not_after, .. }) => i64::try_from(not_after.as_secs()).ok(),
+        _ => None,
     }
 }
 

@@ -51,8 +51,9 @@ pub(super) fn version(
         }
     };
     if problems.is_empty() {
-        let (intents, prices) = (intents.flatten(), prices.map(Arc::new));
-        Ok(Version { governing, intents, prices, chains: before.chains.clone() })
+        let costs_usd = prices.as_ref().map(|priced| Arc::clone(&priced.costs_usd)).unwrap_or_default();
+        let (intents, prices, chains) = (intents.flatten(), prices.map(Arc::new), before.chains.clone());
+        Ok(Version { governing, intents, prices, costs_usd, chains })
     } else {
         Err(problems)
     }
@@ -65,7 +66,8 @@ fn read(file: &Path) -> Result<String, String> {
 fn prices(file: &Path) -> Result<Priced, String> {
     let text = read(file)?;
     let prices = Prices::parse(&file.display().to_string(), &text).map_err(|error| error.to_string())?;
-    Ok(Priced { prices, version: hash(&text) })
+    let costs_usd = Arc::new(costs(&prices)?);
+    Ok(Priced { prices, version: hash(&text), costs_usd })
 }
 
 /// The version of a file that has none of its own.
@@ -73,6 +75,16 @@ fn hash(text: &str) -> String {
     let mut version = hex::encode(Sha256::digest(text));
     version.truncate(VERSION_CHARS);
     version
+}
+
+/// What a call of each model that has a price is expected to cost, US dollars.
+fn costs(prices: &Prices) -> Result<BTreeMap<ModelName, f64>, String> {
+    let named = prices.models().filter_map(|model| ModelName::new(model).ok());
+    let cost = |model: ModelName| {
+        let cost_usd = prices.call_usd(model.as_str(), 1.0).map_err(|error| error.to_string())?;
+        Ok((model, cost_usd))
+    };
+    named.map(cost).collect()
 }
 
 /// What a policy may name. A catalogue that could not be read is not known; without one there is no intent.
@@ -120,12 +132,7 @@ fn governing(
     if found.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(told(&found));
     }
-    let mut costs_usd = BTreeMap::new();
-    for model in inventory.priced.iter().flatten() {
-        let cost_usd = prices.map(|priced| priced.prices.call_usd(model.as_str(), 1.0)).transpose();
-        let cost_usd = cost_usd.map_err(|error| vec![error.to_string()])?;
-        costs_usd.extend(cost_usd.map(|cost_usd| (model.clone(), cost_usd)));
-    }
+    let costs_usd = prices.map(|priced| Arc::clone(&priced.costs_usd)).unwrap_or_default();
     let version = hash(&text);
     let warnings = [told(program.warnings()), told(&found)].concat();
     let purse = program.budget().map(|budget| purse(budget, before));

@@ -53,7 +53,9 @@ impl Reloadable for Thing {
 }
 
 fn of(things: &[&Arc<Thing>]) -> Reloads {
-    let mut reloads = Reloads::new(Duration::from_millis(1));
+    let config = crate::config::Settings::default().build().unwrap();
+    let metrics = Arc::new(Metrics::new(&config.telemetry, []).unwrap());
+    let mut reloads = Reloads::new(Duration::from_millis(1), metrics);
     for thing in things {
         let stamp = thing.stamp();
         reloads.add(Arc::clone(thing) as Arc<dyn Reloadable>, stamp);

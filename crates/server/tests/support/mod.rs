@@ -8,8 +8,10 @@
 
 pub mod access;
 pub mod cascade;
+pub mod collector;
 pub mod deep;
 pub mod process;
+pub mod scrape;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
