@@ -2,6 +2,7 @@
 //! once. A bad file names the key and the line.
 
 mod decision_log;
+mod ext_proc;
 mod monitoring;
 mod program;
 
@@ -17,6 +18,7 @@ use thiserror::Error;
 use types::{BackendIdentity, ModelName};
 
 pub use decision_log::{DecisionLogConfig, DecisionLogSettings, WhenFull};
+pub use ext_proc::{ExtProcConfig, ExtProcSettings};
 pub use monitoring::{MonitoringConfig, MonitoringSettings};
 pub use program::ProgramConfig;
 
@@ -146,6 +148,10 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(default)]
     pub monitoring: MonitoringSettings,
+    /// Envoy's external processing protocol.
+    #[command(flatten)]
+    #[serde(default)]
+    pub ext_proc: ExtProcSettings,
     /// Address to serve administration on, such as 127.0.0.1:50052; not served where none is given.
     #[arg(long, env = "RUNG_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
@@ -214,6 +220,8 @@ pub struct Config {
     pub decision_log: Option<DecisionLogConfig>,
     /// The monitors.
     pub monitoring: MonitoringConfig,
+    /// Envoy's external processing protocol, where it is served.
+    pub ext_proc: Option<ExtProcConfig>,
     /// Where administration is served.
     pub admin_listen: Option<SocketAddr>,
     /// The label that says who answers while a candidate is introduced.
@@ -280,6 +288,7 @@ impl Settings {
             log_format: self.log_format.or(below.log_format),
             decision_log: self.decision_log.over(below.decision_log),
             monitoring: self.monitoring.over(below.monitoring),
+            ext_proc: self.ext_proc.over(below.ext_proc),
             admin_listen: self.admin_listen.or(below.admin_listen),
             sticky_label: self.sticky_label.or(below.sticky_label),
             policy: self.policy.or(below.policy),
@@ -327,6 +336,7 @@ impl Settings {
             log_format: self.log_format.unwrap_or_default(),
             decision_log: self.decision_log.build()?,
             monitoring: self.monitoring.build()?,
+            ext_proc: self.ext_proc.build()?,
             admin_listen: self.admin_listen,
             sticky_label: self.sticky_label,
             program,

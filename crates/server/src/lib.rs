@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 mod convert;
 mod explain;
+mod front;
 mod intents;
 mod listen;
 mod monitors;

@@ -23,6 +23,7 @@ use tonic_health::ServingStatus;
 
 use crate::cascade;
 use crate::config::{Config, ConfigError, DecisionLogConfig};
+use crate::front;
 use crate::listen::incoming;
 use crate::monitors::{Monitors, MonitorsService, Stop, Watcher};
 use crate::outcomes::Outcomes;
@@ -58,6 +59,14 @@ pub enum ServeError {
     /// The key of continuation tokens.
     #[error("key of continuation tokens: {0}")]
     TokenKey(decision_log::KeyError),
+    /// The address of Envoy's external processing protocol.
+    #[error("external processing on {address}: {source}")]
+    ExtProc {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The address of administration.
     #[error("administration on {address}: {source}")]
     Administration {
@@ -106,11 +115,13 @@ pub(crate) async fn run_with(
         .chains()
         .map(|chains| cascade::service(chains, config, service.admission(), Arc::clone(&rollouts)));
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
+    let draining = watch::Sender::new(false);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let mut front = front::serve(config, service.clone(), health_service.clone(), draining.subscribe()).await?;
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {
         routes = routes.accept_compressed(encoding).send_compressed(encoding);
     }
-    let (health, health_service) = tonic_health::server::health_reporter();
     let served = served(config, memory.is_some(), cascades.is_some());
     for name in &served {
         health.set_service_status(name, ServingStatus::Serving).await;
@@ -120,7 +131,6 @@ pub(crate) async fn run_with(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let draining = watch::Sender::new(false);
     let stopped = |mut draining: watch::Receiver<bool>| async move {
         // A sender that is gone is the end as well.
         let _ = draining.wait_for(|over| *over).await;
@@ -145,7 +155,12 @@ pub(crate) async fn run_with(
                 health.set_service_status(name, ServingStatus::NotServing).await;
             }
             draining.send_replace(true);
-            tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
+            let both = async {
+                let ended = serving.await;
+                let _ = (&mut front).await;
+                ended
+            };
+            tokio::time::timeout(config.drain_timeout, both).await.unwrap_or_else(|_| {
                 tracing::warn!(timeout_ms = config.drain_timeout.as_millis() as u64, "drain timed out");
                 Ok(())
             })
@@ -153,6 +168,7 @@ pub(crate) async fn run_with(
     };
     draining.send_replace(true);
     administration.abort();
+    front.abort();
     watching.abort();
     if let Some(memory) = memory {
         memory.close(config.drain_timeout).await;
@@ -172,7 +188,7 @@ fn served(config: &Config, remembers: bool, cascades: bool) -> Vec<&'static str>
     all.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
 }
 
-fn builder() -> Server {
+pub(crate) fn builder() -> Server {
     Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
