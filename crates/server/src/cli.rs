@@ -1,5 +1,7 @@
 //! The command line: `serve`, and `route` for people who want to see one decision; `explain` is in its own file.
 
+mod healthy;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use types::{Query, Reason, Threshold, TierWish};
 use crate::config::{Config, ConfigError, LogFormat, Settings};
 use crate::explain::ExplainArgs;
 use crate::program::Programs;
+
+use self::healthy::HealthyArgs;
 
 /// Routes queries to the cheapest model that will hold.
 #[derive(Debug, Parser)]
@@ -32,6 +36,8 @@ enum Command {
     Route(RouteArgs),
     /// Print the way of one query through a policy, every turn with its reason, and the decision at its end.
     Explain(Box<ExplainArgs>),
+    /// Exit with 0 where a server of this machine is ready, for health checks of containers.
+    Healthy(HealthyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +104,7 @@ impl Cli {
             Command::Serve(args) => args.run(),
             Command::Route(args) => args.run(),
             Command::Explain(args) => args.run(),
+            Command::Healthy(args) => args.run(),
         }
     }
 }
