@@ -85,7 +85,8 @@ impl Head {
 /// What is taken off a request before anybody else reads it: every name that Rung answers with, whether or not it was
 /// shown to us, and whatever else carries the prefix.
 pub(crate) fn stripped(headers: &HttpHeaders) -> Vec<String> {
-    let sent = headers.headers.iter().flat_map(|map| &map.headers).map(|header| header.key.to_ascii_lowercase());
+    let sent =
+        headers.headers.iter().flat_map(|map| &map.headers).map(|header| header.key.to_ascii_lowercase());
     let sent = sent.filter(|name| name.starts_with(names::PREFIX));
     let mut stripped: Vec<String> = names::OUT.map(str::to_owned).into_iter().chain(sent).collect();
     stripped.sort_unstable();

@@ -78,8 +78,7 @@ pub(crate) fn passed(
 /// Answers the caller at once, in the words of OpenAI's errors.
 pub(crate) fn refused(unrouted: &Unrouted) -> ProcessingResponse {
     let reason = unrouted.reason;
-    let mut set_headers =
-        vec![set("content-type", "application/json"), set(names::REFUSED, reason.as_str())];
+    let mut set_headers = vec![set("content-type", "application/json"), set(names::REFUSED, reason.as_str())];
     if let Some(delay) = unrouted.retry_after {
         // Whole seconds are all that the header knows; too early would be refused again.
         let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
@@ -111,7 +110,8 @@ pub(crate) fn fits_a_header(text: &str) -> bool {
 
 fn changed(phase: Phase, headers: HeaderMutation, body: Option<Vec<u8>>) -> ProcessingResponse {
     // Envoy removes before it sets; a name on both lists would lean on that order.
-    let set = |name: &String| headers.set_headers.iter().any(|h| h.header.as_ref().is_some_and(|h| h.key == *name));
+    let set =
+        |name: &String| headers.set_headers.iter().any(|h| h.header.as_ref().is_some_and(|h| h.key == *name));
     let remove_headers = headers.remove_headers.iter().filter(|name| !set(name)).cloned().collect();
     let common = CommonResponse {
         // Without it the route would be the one of the headers that the caller sent.

@@ -204,12 +204,7 @@ impl<S: RouterService> Processor<S> {
         })
     }
 
-    async fn decide(
-        &self,
-        head: Head,
-        asked: Asked,
-        envelope: &Envelope,
-    ) -> Result<RouteResponse, Unrouted> {
+    async fn decide(&self, head: Head, asked: Asked, envelope: &Envelope) -> Result<RouteResponse, Unrouted> {
         let timeout = head.deadline.map_or(self.options.timeout, |wish| wish.min(self.options.timeout));
         let Head { labels, at, request_id, .. } = head;
         let (input, system) = (Some(asked.input), asked.system);

@@ -116,7 +116,10 @@ async fn delayed(
 
 impl Front {
     /// Every answer to these messages, and how the stream ended.
-    async fn say(&mut self, messages: Vec<ProcessingRequest>) -> (Vec<ProcessingResponse>, Result<(), Status>) {
+    async fn say(
+        &mut self,
+        messages: Vec<ProcessingRequest>,
+    ) -> (Vec<ProcessingResponse>, Result<(), Status>) {
         let mut answers = match self.client.process(tokio_stream::iter(messages)).await {
             Ok(answers) => answers.into_inner(),
             Err(status) => return (Vec::new(), Err(status)),
@@ -214,7 +217,8 @@ impl Seen {
         for header in headers.set_headers.into_iter().map(|option| option.header.unwrap()) {
             self.set.insert(header.key, String::from_utf8(header.raw_value).unwrap());
         }
-        if let Some(body_mutation::Mutation::Body(body)) = common.body_mutation.and_then(|body| body.mutation) {
+        if let Some(body_mutation::Mutation::Body(body)) = common.body_mutation.and_then(|body| body.mutation)
+        {
             self.body = Some(body);
         }
     }
@@ -366,7 +370,8 @@ async fn a_data_plane_that_does_not_speak_the_protocol_is_told_so() {
     let mut front = front(passing(), strong).await;
     let trailers = || message(processing_request::Request::RequestTrailers(HttpTrailers::default()));
     let late = || message(processing_request::Request::ResponseHeaders(HttpHeaders::default()));
-    let modes = [BodySendMode::None, BodySendMode::Streamed, BodySendMode::FullDuplexStreamed, BodySendMode::Grpc];
+    let modes =
+        [BodySendMode::None, BodySendMode::Streamed, BodySendMode::FullDuplexStreamed, BodySendMode::Grpc];
     for mode in modes {
         let (answers, ended) = front.say(vec![headers_in(&[], mode, false), body(b"{", false)]).await;
         let status = ended.unwrap_err();

@@ -117,7 +117,8 @@ pub(crate) async fn run_with(
     let both = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
     let draining = watch::Sender::new(false);
     let (health, health_service) = tonic_health::server::health_reporter();
-    let mut front = front::serve(config, service.clone(), health_service.clone(), draining.subscribe()).await?;
+    let mut front =
+        front::serve(config, service.clone(), health_service.clone(), draining.subscribe()).await?;
     let mut routes = RouterServiceServer::new(service).max_decoding_message_size(config.max_request_bytes);
     for encoding in both {
         routes = routes.accept_compressed(encoding).send_compressed(encoding);

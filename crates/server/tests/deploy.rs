@@ -110,7 +110,8 @@ fn what_the_image_copies_is_there_and_not_ignored() {
     // Docker reads the one beside the Containerfile, Podman the one in the root.
     assert_eq!(ignored, std::fs::read_to_string(root().join(".containerignore")).unwrap());
     let let_in: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
-    let copied = file.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.contains("--from="));
+    let copied =
+        file.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.contains("--from="));
     let mut sources = 0;
     for line in copied {
         let mut words: Vec<&str> = line.split(' ').collect();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use router::{Router, RouterOptions};
 use server::config::Settings;
 use support::{Running, serve_router};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
@@ -46,7 +46,7 @@ fn free_port() -> u16 {
 }
 
 /// Head and body of an HTTP/1.1 message that tells its length, or ends with its connection.
-async fn message(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+async fn message(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec<u8>)> {
     let mut read = Vec::new();
     let end = loop {
         if let Some(at) = read.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -122,7 +122,7 @@ struct Gateway {
     port: u16,
     server: Running,
     _envoy: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Gateway {
@@ -136,7 +136,10 @@ impl Gateway {
         let (strong, weak) = (upstream("strong").await, upstream("weak").await);
         let replacements = BTreeMap::from([
             ("address: 0.0.0.0, port_value: 8080", format!("address: 127.0.0.1, port_value: {port}")),
-            ("address: 127.0.0.1, port_value: 9901", format!("address: 127.0.0.1, port_value: {}", free_port())),
+            (
+                "address: 127.0.0.1, port_value: 9901",
+                format!("address: 127.0.0.1, port_value: {}", free_port()),
+            ),
             ("address: rung, port_value: 50053", format!("address: 127.0.0.1, port_value: {ext_proc}")),
             ("address: strong-model, port_value: 8000", format!("address: 127.0.0.1, port_value: {strong}")),
             ("address: weak-model, port_value: 8000", format!("address: 127.0.0.1, port_value: {weak}")),
@@ -161,7 +164,7 @@ impl Gateway {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let gateway = Self { port, server, _envoy: envoy, _folder: folder };
+        let gateway = Self { port, server, _envoy: envoy, folder };
         gateway.ready().await;
         gateway
     }
@@ -174,7 +177,7 @@ impl Gateway {
             if answer.is_some_and(|answer| answer.status == 200) {
                 return;
             }
-            let log = || std::fs::read_to_string(self._folder.path().join("envoy.log"));
+            let log = || std::fs::read_to_string(self.folder.path().join("envoy.log"));
             assert!(start.elapsed() < PATIENCE, "Envoy is not ready: {:?}", log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -191,8 +194,10 @@ impl Gateway {
             body.len()
         );
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let (head, body) = message(&mut stream).await?;
+        let (mut answer, mut question) = stream.split();
+        // What is too long is answered before it is read to its end.
+        let (answer, _) = tokio::join!(message(&mut answer), question.write_all(request.as_bytes()));
+        let (head, body) = answer?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
         let body = serde_json::from_slice(&body).unwrap_or_default();
         Some(Answer { status, head, body })

@@ -53,7 +53,8 @@ fn headers(given: &[(&str, &str)]) -> ProcessingRequest {
     };
     let headers = Some(HeaderMap { headers: given.iter().map(header).collect() });
     let headers = HttpHeaders { headers, ..HttpHeaders::default() };
-    let config = ProtocolConfiguration { request_body_mode: BodySendMode::Buffered.into(), ..Default::default() };
+    let config =
+        ProtocolConfiguration { request_body_mode: BodySendMode::Buffered.into(), ..Default::default() };
     ProcessingRequest {
         protocol_config: Some(config),
         request: Some(processing_request::Request::RequestHeaders(headers)),
@@ -71,7 +72,9 @@ fn body(body: &[u8]) -> ProcessingRequest {
 fn told(answer: ProcessingResponse) -> Result<BTreeMap<String, String>, (i32, String)> {
     let set = match answer.response.unwrap() {
         processing_response::Response::RequestBody(body) => body.response.unwrap().header_mutation.unwrap(),
-        processing_response::Response::RequestHeaders(head) => head.response.unwrap().header_mutation.unwrap(),
+        processing_response::Response::RequestHeaders(head) => {
+            head.response.unwrap().header_mutation.unwrap()
+        }
         processing_response::Response::ImmediateResponse(answer) => {
             return Err((answer.status.unwrap().code, answer.details));
         }
@@ -103,7 +106,9 @@ impl Fronted {
 }
 
 fn chat(text: &str) -> Vec<u8> {
-    serde_json::json!({"model": "auto", "messages": [{"role": "user", "content": text}]}).to_string().into_bytes()
+    serde_json::json!({"model": "auto", "messages": [{"role": "user", "content": text}]})
+        .to_string()
+        .into_bytes()
 }
 
 #[tokio::test]

@@ -80,7 +80,9 @@ mod tests {
 
     #[test]
     fn everywhere_is_reached_at_home() {
-        for (listen, asked) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.1.2.3:1", "10.1.2.3:1")] {
+        for (listen, asked) in
+            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.1.2.3:1", "10.1.2.3:1")]
+        {
             assert_eq!(reachable(listen.parse().unwrap()), asked.parse().unwrap());
         }
     }

@@ -83,8 +83,7 @@ impl ExtProcSettings {
     /// Checks every value and fills in what is not set.
     pub(super) fn build(self) -> Result<Option<ExtProcConfig>, ConfigError> {
         let max_body_bytes = self.max_body_bytes.unwrap_or(1 << 20);
-        let max_body_bytes =
-            at_least("ext_proc.max_body_bytes", max_body_bytes, 1 << 10, "at least 1024")?;
+        let max_body_bytes = at_least("ext_proc.max_body_bytes", max_body_bytes, 1 << 10, "at least 1024")?;
         let timeout = self.timeout_ms.unwrap_or(150);
         if timeout == 0 {
             let (key, found) = ("ext_proc.timeout_ms", timeout.to_string());
