@@ -59,12 +59,27 @@ async fn message(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec<u
     let head = String::from_utf8(read[..end].to_vec()).ok()?;
     let mut body = read.split_off(end + 4);
     let length = header(&head, "content-length").and_then(|value| value.parse::<usize>().ok());
-    while length.is_none_or(|length| body.len() < length) {
-        if stream.read_buf(&mut body).await.ok()? == 0 {
-            break;
+    let chunked = header(&head, "transfer-encoding").is_some();
+    let whole = |body: &[u8]| match length {
+        Some(length) => body.len() >= length,
+        None => chunked && body.ends_with(b"0\r\n\r\n"),
+    };
+    while !whole(&body) && stream.read_buf(&mut body).await.ok()? > 0 {}
+    Some((head, if chunked { joined(&body)? } else { body }))
+}
+
+/// What chunks say together: Envoy sends a body that was changed so.
+fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    loop {
+        let line = chunks.windows(2).position(|two| two == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&chunks[..line]).ok()?, 16).ok()?;
+        if length == 0 {
+            return Some(all);
         }
+        all.extend(chunks.get(line + 2..line + 2 + length)?);
+        chunks = chunks.get(line + 2 + length + 2..)?;
     }
-    Some((head, body))
 }
 
 fn header(head: &str, name: &str) -> Option<String> {
