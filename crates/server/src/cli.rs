@@ -1,5 +1,6 @@
 //! The command line: `serve`, and `route` for people who want to see one decision; `explain` is in its own file.
 
+mod healthy;
 mod token;
 
 use std::io::Write;
@@ -22,6 +23,8 @@ use crate::run::{Listeners, Served, run_with};
 use crate::signals::Signals;
 use crate::systemd::Sockets;
 
+use self::healthy::HealthyArgs;
+
 /// Routes queries to the cheapest model that will hold.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -40,6 +43,8 @@ enum Command {
     Explain(Box<ExplainArgs>),
     /// Bearer tokens of callers.
     Token(token::TokenArgs),
+    /// Exit with 0 where a server of this machine is ready, for health checks of containers.
+    Healthy(HealthyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +112,7 @@ impl Cli {
             Command::Route(args) => args.run(),
             Command::Explain(args) => args.run(),
             Command::Token(args) => args.run(),
+            Command::Healthy(args) => args.run(),
         }
     }
 }

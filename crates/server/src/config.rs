@@ -3,6 +3,7 @@
 
 mod access;
 mod decision_log;
+mod ext_proc;
 mod monitoring;
 mod program;
 mod telemetry;
@@ -20,6 +21,7 @@ use types::{BackendIdentity, ModelName};
 
 pub use access::{AccessConfig, AccessSettings, ConnectionLimits, TlsFiles};
 pub use decision_log::{DecisionLogConfig, DecisionLogSettings, WhenFull};
+pub use ext_proc::{ExtProcConfig, ExtProcSettings};
 pub use monitoring::{MonitoringConfig, MonitoringSettings};
 pub use program::ProgramConfig;
 pub use telemetry::{TelemetryConfig, TelemetrySettings};
@@ -166,6 +168,10 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(default)]
     pub telemetry: TelemetrySettings,
+    /// Envoy's external processing protocol.
+    #[command(flatten)]
+    #[serde(default)]
+    pub ext_proc: ExtProcSettings,
     /// Address to serve administration on, such as 127.0.0.1:50052; not served where none is given.
     #[arg(long, env = "RUNG_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
@@ -239,6 +245,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// Metrics, traces and readiness.
     pub telemetry: TelemetryConfig,
+    /// Envoy's external processing protocol, where it is served.
+    pub ext_proc: Option<ExtProcConfig>,
     /// Where administration is served.
     pub admin_listen: Option<SocketAddr>,
     /// The label that says who answers while a candidate is introduced.
@@ -308,6 +316,7 @@ impl Settings {
             monitoring: self.monitoring.over(below.monitoring),
             access: self.access.over(below.access),
             telemetry: self.telemetry.over(below.telemetry),
+            ext_proc: self.ext_proc.over(below.ext_proc),
             admin_listen: self.admin_listen.or(below.admin_listen),
             sticky_label: self.sticky_label.or(below.sticky_label),
             policy: self.policy.or(below.policy),
@@ -361,6 +370,7 @@ impl Settings {
             monitoring,
             access: self.access.build(listen, self.admin_listen)?,
             telemetry,
+            ext_proc: self.ext_proc.build()?,
             admin_listen: self.admin_listen,
             sticky_label: self.sticky_label,
             program,

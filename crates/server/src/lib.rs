@@ -8,6 +8,7 @@ pub mod config;
 mod convert;
 mod drain;
 mod explain;
+mod front;
 mod health;
 mod intents;
 mod listen;

@@ -25,6 +25,7 @@ use crate::access::{Access, Door};
 use crate::cascade;
 use crate::config::{Config, ConfigError};
 use crate::drain::Drain;
+use crate::front;
 use crate::health::{Health, Unready};
 use crate::listen::{self, Connection};
 use crate::program::{Loaded, Programs, Version};
@@ -65,6 +66,14 @@ pub enum ServeError {
     /// Metrics, traces or plain HTTP.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// The address of Envoy's external processing protocol.
+    #[error("external processing on {address}: {source}")]
+    ExtProc {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The address of administration.
     #[error("administration on {address}: {source}")]
     Administration {
@@ -147,11 +156,8 @@ pub(crate) async fn run_with(
     let admin = admin.map(|listener| listen::administration(listener, &access)).transpose()?;
     let (rollouts, programs, reloads) = changing(served, config, telemetry.metrics());
     let (drains, drain) = Drain::new();
-    let memory = recorder.as_ref().zip(config.decision_log.as_ref());
-    let memory = memory.map(|(recorder, log)| {
-        Memory::start(recorder, log, config, &rollouts, &programs, &drain, telemetry.metrics())
-    });
-    let memory = memory.transpose()?;
+    let memory =
+        Memory::start(recorder.as_ref(), config, &rollouts, &programs, &drain, telemetry.metrics())?;
     let (of, through) = (Arc::clone(&rollouts), Arc::clone(&programs));
     let service = Service::new(of, through, config, recorder, drain.clone(), telemetry.metrics());
     let (matching, admission) = (service.matching().server(config.max_request_bytes), service.admission());
@@ -162,6 +168,9 @@ pub(crate) async fn run_with(
     let names = served_names(config, memory.is_some(), cascades.is_some());
     let (health, health_service) = Health::new(names).await;
     telemetry.metrics().watch(sources(&rollouts, &programs, &health, admission, &access, memory.as_ref()));
+    let (envoys, health_of_front) = (service.clone(), health_service.clone());
+    let mut front =
+        front::serve(config, envoys, health_of_front, &access, telemetry.layer(), drain.clone()).await?;
     let serving = access
         .http2(Door::Public)
         .layer(telemetry.layer())
@@ -185,9 +194,17 @@ pub(crate) async fn run_with(
     health.set(Unready::Starting, false).await;
     systemd::ready(&reloads.status());
     let background = [tokio::spawn(reloads.watch(reload)), tokio::spawn(systemd::watchdog()), heeding];
-    let ended = until_drained(serving, shutdown, config, &health, &drains).await;
+    let both = async {
+        let ended = serving.await;
+        if let Some(front) = &mut front {
+            // What it has to say it has said in the log.
+            let _ = front.await;
+        }
+        ended
+    };
+    let ended = until_drained(both, shutdown, config, &health, &drains).await;
     drains.send_replace(true);
-    background.iter().chain(&administration).for_each(JoinHandle::abort);
+    background.iter().chain(&administration).chain(&front).for_each(JoinHandle::abort);
     tracing::info!(events = ?access.counts.events(), "at the door");
     if let Some(memory) = memory {
         memory.close(config.drain_timeout).await;

@@ -36,6 +36,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ),
     ("strategy", Some(&["types"])),
     ("api", Some(&[])),
+    ("ext-proc", Some(&["api"])),
     (
         "server",
         Some(&[
@@ -46,6 +47,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
             "policy",
             "decision-log",
             "economics",
+            "ext-proc",
             "monitoring",
             "outbound",
             "semantic",
@@ -80,7 +82,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
 /// Libraries that only some rooms may name, with their families: `tonic` stands for `tonic-health` too.
 const RESERVED: &[(&str, &[&str])] = &[
     ("burn", &["classifier", "encoder", "training", "router", "benches"]),
-    ("tonic", &["api", "server", "benches"]),
+    ("tonic", &["api", "ext-proc", "server", "benches"]),
     ("ureq", &["outbound", "training"]),
     ("sqlx", &["decision-log"]),
 ];

@@ -115,6 +115,8 @@ pub(crate) fn needs(path: &str) -> Needs {
         "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection" => {
             one(Scope::Read)
         }
+        // Envoy, on a listener of its own, asks what callers of RouterService ask.
+        "envoy.service.ext_proc.v3.ExternalProcessor" => one(Scope::Route),
         "grpc.health.v1.Health" => Needs::Nothing,
         _ => Needs::Unknown,
     }

@@ -10,7 +10,7 @@ use decision_log::{DecisionLog, FingerprintKey};
 use tokio::sync::oneshot;
 
 use super::ServeError;
-use crate::config::{Config, DecisionLogConfig};
+use crate::config::Config;
 use crate::drain::Drain;
 use crate::monitors::{Monitors, MonitorsService, Stop, Watcher};
 use crate::outcomes::Outcomes;
@@ -31,15 +31,16 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// Starts them where decisions are logged.
     pub(super) fn start(
-        recorder: &Recorder,
-        log_config: &DecisionLogConfig,
+        recorder: Option<&Recorder>,
         config: &Config,
         rollouts: &Arc<Rollouts>,
         programs: &Arc<Programs>,
         drain: &Drain,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, ServeError> {
+    ) -> Result<Option<Self>, ServeError> {
+        let Some((recorder, log_config)) = recorder.zip(config.decision_log.as_ref()) else { return Ok(None) };
         let (log, horizon) = (Arc::clone(&recorder.log), log_config.horizon);
         let (max_batch, programs) = (config.max_batch, Arc::clone(programs));
         let outcomes =
@@ -59,7 +60,7 @@ impl Memory {
             stop: Arc::clone(&stop),
         };
         let watched = watcher.start().map_err(decision_log::Refusal::Thread)?;
-        Ok(Self {
+        Ok(Some(Self {
             outcomes: OutcomeServiceServer::new(outcomes).max_decoding_message_size(config.max_request_bytes),
             monitors: MonitorServiceServer::new(MonitorsService {
                 monitors: Arc::clone(&monitors),
@@ -69,7 +70,7 @@ impl Memory {
             log,
             stop,
             watched,
-        })
+        }))
     }
 
     /// Writes the log out, then lets the monitors look at it a last time.
