@@ -264,6 +264,7 @@ fn item(result: Result<v1::RouteResponse, RequestError>, request_id: String) -> 
             message: error.to_string(),
             field: error.field().to_owned(),
             request_id,
+            reason: error.reason().to_owned(),
         }),
     };
     v1::RouteItem { result: Some(result) }

@@ -1,11 +1,17 @@
 //! The one place where an error becomes a gRPC status. A wrong request names its field in the
-//! `google.rpc.BadRequest` details.
+//! `google.rpc.BadRequest` details; a spent budget, which no retry and no dearer model should follow, has a reason in
+//! `google.rpc.ErrorInfo`.
+
+use std::collections::HashMap;
 
 use router::{AdmissionError, RouteError};
 use strategy::Spent;
 use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+
+/// The domain of the reasons in `google.rpc.ErrorInfo`.
+pub(crate) const DOMAIN: &str = "rung";
 
 /// Why a request was not answered with a decision.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -51,6 +57,14 @@ impl RequestError {
             Self::Admission(_) | Self::Policy(_) | Self::Budget(_) => "",
         }
     }
+
+    /// One word for machines, where the code does not say enough.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Budget(_) => "BUDGET_SPENT",
+            Self::Invalid { .. } | Self::Admission(_) | Self::Policy(_) => "",
+        }
+    }
 }
 
 impl From<RequestError> for Status {
@@ -60,7 +74,11 @@ impl From<RequestError> for Status {
                 let details = ErrorDetails::with_bad_request_violation(*field, expected.clone());
                 Self::with_error_details(error.code(), error.to_string(), details)
             }
-            RequestError::Admission(_) | RequestError::Policy(_) | RequestError::Budget(_) => {
+            RequestError::Budget(_) => {
+                let details = ErrorDetails::with_error_info(error.reason(), DOMAIN, HashMap::new());
+                Self::with_error_details(error.code(), error.to_string(), details)
+            }
+            RequestError::Admission(_) | RequestError::Policy(_) => {
                 Self::new(error.code(), error.to_string())
             }
         }

@@ -36,6 +36,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ),
     ("strategy", Some(&["types"])),
     ("api", Some(&[])),
+    ("rung-client", Some(&["api"])),
     (
         "server",
         Some(&[
@@ -80,7 +81,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
 /// Libraries that only some rooms may name, with their families: `tonic` stands for `tonic-health` too.
 const RESERVED: &[(&str, &[&str])] = &[
     ("burn", &["classifier", "encoder", "training", "router", "benches"]),
-    ("tonic", &["api", "server", "benches"]),
+    ("tonic", &["api", "server", "rung-client", "benches"]),
     ("ureq", &["outbound", "training"]),
     ("sqlx", &["decision-log"]),
 ];
