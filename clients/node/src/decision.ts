@@ -55,7 +55,7 @@ export type Failure = Refused | NotAnswered;
 
 /** Why a budget is refused, in google.rpc.ErrorInfo: another try or the strong model is the last thing its owner wants. */
 const BUDGET_SPENT = "BUDGET_SPENT";
-const BROKEN = [status.CANCELLED, status.UNKNOWN, status.INTERNAL, status.DATA_LOSS, status.ABORTED];
+const BROKEN = [status.UNKNOWN, status.INTERNAL, status.DATA_LOSS, status.ABORTED];
 
 export function tooLate(): NotAnswered {
   return new NotAnswered("too_late", "no answer within the deadline");
@@ -69,7 +69,8 @@ export function judge(code: status, message: string, details: Told): Failure {
   if (code === status.RESOURCE_EXHAUSTED && details.reason !== BUDGET_SPENT) {
     return new NotAnswered("overloaded", message, true, details.retryAfterMs);
   }
-  if (code === status.DEADLINE_EXCEEDED) {
+  // CANCELLED is what Rung's own timer says where the deadline ends a call.
+  if (code === status.DEADLINE_EXCEEDED || code === status.CANCELLED) {
     return tooLate();
   }
   return BROKEN.includes(code) ? new NotAnswered("broken", message) : new Refused(code, message);

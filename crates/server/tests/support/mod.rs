@@ -6,8 +6,10 @@
     reason = "shared by test binaries that use different parts"
 )]
 
+pub mod callers;
 pub mod cascade;
 pub mod deep;
+pub mod guarded;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
