@@ -84,3 +84,17 @@ impl From<RequestError> for Status {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spent_budget_says_so_to_machines() {
+        let status = Status::from(RequestError::Budget(Spent::StrongCallsPerMinute { limit: 2 }));
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((status.code(), info.reason.as_str()), (Code::ResourceExhausted, "BUDGET_SPENT"));
+        let other = Status::from(RequestError::Policy("no such model".into()));
+        assert!(other.get_details_error_info().is_none());
+    }
+}
