@@ -1,8 +1,8 @@
 //! `cargo xtask contract`: the wire contract in `proto/` linted, and held against that of the last release.
 //!
-//! `proto/released/` holds one image, `vVERSION.binpb`: what `buf build` makes of the contract at a release. A release
-//! replaces it with `cargo xtask contract --release VERSION` once it is out; until then everything that would break a caller
-//! of the last one is found. buf itself comes with the Node client's tools.
+//! `proto/released/` holds one image, `vVERSION.binpb`: what `buf build` makes of the contract at a release. A
+//! release replaces it with `cargo xtask contract --release VERSION` once it is out; until then everything that
+//! would break a caller of the last one is found. buf itself comes with the Node client's tools.
 
 use std::path::{Path, PathBuf};
 

@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 ///
 /// # Errors
 /// When the address is none or Rung refuses the query.
-pub async fn ask(address: &str) -> Result<String, Box<dyn Error>> {
+pub(crate) async fn ask(address: &str) -> Result<String, Box<dyn Error>> {
     let client = Client::new(Config::new(address, Fallback::strong("big-model")))?;
     let model = match client.route("Where is my parcel?").await? {
         Decision::Routed(answer) => answer.model,

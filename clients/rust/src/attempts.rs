@@ -1,5 +1,5 @@
-//! The attempts of one call: how many, how far apart, until when. Pure: time and chance are arguments. `client.rs` runs
-//! what is said here.
+//! The attempts of one call: how many, how far apart, until when. Pure: time and chance are arguments.
+//! `client.rs` runs what is said here.
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,9 @@ impl<'a> Attempts<'a> {
         Self { retry, budget, end, made: 1 }
     }
 
-    /// An attempt has failed. How long to wait before the next one; `None`: there is none, because the failure is final,
-    /// the attempts or the budget are used up, or the wait ends after the call. `chance` is uniform in [0, 1).
+    /// An attempt has failed. How long to wait before the next one; `None`: there is none, because the failure is
+    /// final, the attempts or the budget are used up, or the wait ends after the call. `chance` is uniform
+    /// in [0, 1).
     pub(crate) fn next(&mut self, failure: &Failure, now: Instant, chance: f64) -> Option<Duration> {
         let Failure::NotAnswered { retry: true, retry_after, .. } = failure else {
             return None;

@@ -1,5 +1,5 @@
-//! How many retries all calls of a client may make together: gRPC's throttling of retries (its proposal A6). A server
-//! that fails most calls is not asked twice as often for it.
+//! How many retries all calls of a client may make together: gRPC's throttling of retries (its proposal A6). A
+//! server that fails most calls is not asked twice as often for it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

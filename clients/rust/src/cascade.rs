@@ -61,8 +61,8 @@ pub enum CascadeError<E> {
 }
 
 impl Client {
-    /// Brings a query through a cascade; `call` calls the model of that name. Where Rung does not answer, the model of the
-    /// fallback is called, unless the answer at hand is already its.
+    /// Brings a query through a cascade; `call` calls the model of that name. Where Rung does not answer, the
+    /// model of the fallback is called, unless the answer at hand is already its.
     ///
     /// # Errors
     /// When Rung refuses, or a call of a model fails.

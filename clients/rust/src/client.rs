@@ -149,8 +149,8 @@ impl Client {
         Ok(matched.await?)
     }
 
-    /// What is loaded. Asked once at the start, it also opens the connection, which the first decision then need not wait
-    /// for; it has the time of a report.
+    /// What is loaded. Asked once at the start, it also opens the connection, which the first decision then need
+    /// not wait for; it has the time of a report.
     ///
     /// # Errors
     /// When Rung refuses or does not answer.
@@ -236,8 +236,8 @@ impl Client {
     }
 }
 
-/// One attempt, and a second beside it when the first takes longer than `after`. The first answer counts; a failure only
-/// when both have failed, or when it is a refusal, which the other would get too.
+/// One attempt, and a second beside it when the first takes longer than `after`. The first answer counts; a
+/// failure only when both have failed, or when it is a refusal, which the other would get too.
 async fn hedged<T, F>(attempt: impl Fn() -> F, after: Duration, budget: &Budget) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,

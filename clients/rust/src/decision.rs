@@ -4,8 +4,8 @@ use std::fmt;
 
 use api::v1::{RouteResponse, Tier};
 
-/// The model that is called when Rung does not decide. Strong, unless the application names a weak one in so many words:
-/// what Rung cannot judge must not silently become cheap.
+/// The model that is called when Rung does not decide. Strong, unless the application names a weak one in so many
+/// words: what Rung cannot judge must not silently become cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fallback {
     pub(crate) model: String,

@@ -8,8 +8,8 @@ use tonic_types::StatusExt;
 
 use crate::decision::Reason;
 
-/// The reason in `google.rpc.ErrorInfo` of a budget that is spent. Another try or the strong model is the last thing that
-/// its owner wants.
+/// The reason in `google.rpc.ErrorInfo` of a budget that is spent. Another try or the strong model is the last
+/// thing that its owner wants.
 pub(crate) const BUDGET_SPENT: &str = "BUDGET_SPENT";
 
 /// Rung refuses the request: it is wrong, not allowed, or over budget. The same again is refused again.

@@ -1,4 +1,5 @@
-//! What is asked. A text alone is a question; everything else that a request can say is said with the message itself.
+//! What is asked. A text alone is a question; everything else that a request can say is said with the message
+//! itself.
 
 use api::v1::RouteRequest;
 use api::v1::route_request::Input;

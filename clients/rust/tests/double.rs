@@ -1,5 +1,6 @@
 //! The client against a server that fails as it is told. That it meets the real one is tested where that is
 //! (`crates/server/tests/polyglot.rs`).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! The clients of `clients/` against the real server: all read one number, bit for bit; their own tests pass; README's quick
-//! starts run as they stand there; each speaks TLS with a token.
+//! The clients of `clients/` against the real server: all read one number, bit for bit; their own tests pass;
+//! README's quick starts run as they stand there; each speaks TLS with a token.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod support;
@@ -199,7 +199,8 @@ async fn readmes_quick_starts_run() {
     let example = std::fs::read_to_string(root().join("clients/rust/examples/quickstart.rs")).unwrap();
     let shown = readme("rust").replace("\"127.0.0.1:50051\"", "address");
     assert!(lines(&example).contains(&lines(&shown)), "README shows another quick start in Rust: {shown}");
-    // The first call opens the connection; the one that counts is within README's 50 ms on any machine that is not asleep.
+    // The first call opens the connection; the one that counts is within README's 50 ms on any machine that is
+    // not asleep.
     let asked = async || quickstart::ask(&server.address).await.unwrap();
     until(&model, asked).await;
     let example = std::fs::read_to_string(root().join("clients/go/main.go")).unwrap();
@@ -216,7 +217,8 @@ async fn readmes_quick_starts_run() {
     until(&model, async || printed(&run("node", &arguments, &[], &folder).await)).await;
 }
 
-/// Runs a quick start until it prints the server's decision: its deadline is README's, which a busy machine may miss.
+/// Runs a quick start until it prints the server's decision: its deadline is README's, which a busy machine may
+/// miss.
 async fn until(model: &str, mut run: impl AsyncFnMut() -> String) {
     for _ in 0..20 {
         let said = run().await;

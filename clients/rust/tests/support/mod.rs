@@ -1,4 +1,5 @@
-//! A server that does what a script says, attempt by attempt, and remembers what it was asked; the last step is repeated.
+//! A server that does what a script says, attempt by attempt, and remembers what it was asked; the last step is
+//! repeated.
 #![allow(unreachable_pub, missing_docs, reason = "of one test binary")]
 
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,5 @@
 //! The clients that are no Rust: where they are installed, and how they are run.
+#![allow(clippy::print_stdout, reason = "what is left out is told")]
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
