@@ -4,7 +4,7 @@ use std::path::Path;
 
 use api::v1;
 use api::v1::router_service_server::{RouterService, RouterServiceServer};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
@@ -24,12 +24,19 @@ pub struct Guarded {
 
 /// Serves on a free port; the files are put into a folder.
 pub async fn serve(folder: &Path) -> Guarded {
-    let mut authority = CertificateParams::new(vec![]).unwrap();
+    // Names of their own: a certificate that bears its issuer's is taken for self-signed.
+    let named = |name: &str, alternatives: Vec<String>| {
+        let mut params = CertificateParams::new(alternatives).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    };
+    let mut authority = named("authority", vec![]);
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let [(server, server_key), (client, client_key)] = ["127.0.0.1", "client.example"].map(|name| {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let params = named(name, vec![name.to_owned()]);
         (params.signed_by(&key, &authority).unwrap().pem(), key.serialize_pem())
     });
     let tls = ServerTlsConfig::new()
