@@ -92,7 +92,7 @@ impl Client {
             match verdict.verdict() {
                 CascadeVerdict::Accept => return Ok(Cascaded::Accepted { answer, verdict }),
                 CascadeVerdict::Escalate => {
-                    (token, model) = (verdict.token.clone(), verdict.next_model.clone())
+                    (token, model) = (verdict.token.clone(), verdict.next_model.clone());
                 }
                 _ => return Ok(Cascaded::Abstained { last: Some((answer, verdict)) }),
             }
