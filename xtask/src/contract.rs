@@ -21,11 +21,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let Some(version) = &args.release else { return check() };
     let Some(buf) = buf() else { bail!("buf is not installed: run scripts/client-deps") };
     let last = released(&proto())?;
-    let next = proto().join(format!("released/v{version}.binpb"));
-    let next_name = next.to_string_lossy();
-    let words = ["build", ".", "--exclude-source-info", "-o", &next_name];
+    let next = format!("released/v{version}.binpb");
+    let words = ["build", ".", "--exclude-source-info", "-o", &next];
     run_shown(&mut command(&buf, &words, &proto()), &format!("buf {}", words.join(" ")))?;
-    if last != next {
+    if last != proto().join(next) {
         std::fs::remove_file(&last).with_context(|| last.display().to_string())?;
     }
     Ok(())
@@ -41,7 +40,8 @@ pub(crate) fn check() -> Result<()> {
         return Ok(());
     };
     let proto = proto();
-    let last = released(&proto)?.to_string_lossy().into_owned();
+    let last = released(&proto)?;
+    let last = last.strip_prefix(&proto).unwrap_or(&last).to_string_lossy();
     for words in [&["lint"][..], &["breaking", "--against", &last]] {
         run_shown(&mut command(&buf, words, &proto), &format!("buf {}", words.join(" ")))?;
     }
