@@ -2,6 +2,7 @@
 
 mod bench_report;
 mod check;
+mod contract;
 mod quickstart;
 mod run;
 mod test;
@@ -23,8 +24,10 @@ enum Command {
     Quickstart(quickstart::Args),
     /// Run every test.
     Test(test::Args),
-    /// Format, clippy, architecture, file habits, dependencies.
+    /// Format, clippy, architecture, file habits, dependencies, the wire contract.
     Check,
+    /// The wire contract against that of the last release.
+    Contract(contract::Args),
     /// Write docs/benchmarks.md from what `cargo bench` measured.
     BenchReport,
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check => check::run(),
+        Command::Contract(args) => contract::run(&args),
         Command::BenchReport => bench_report::run(),
     };
     match done {

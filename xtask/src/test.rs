@@ -6,7 +6,7 @@ use crate::run::{command, run_shown, step, tell};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Leave out the Python and Node callers, Envoy, and the checkers of deploy/.
+    /// Leave out the clients in Python, Node and Go, Envoy, the checkers of deploy/, and what their tools check.
     #[arg(long)]
     no_clients: bool,
     /// Leave out training and encoding on wgpu (Vulkan; Mesa's software driver will do).
@@ -23,7 +23,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut left_out = Vec::new();
     if args.no_clients {
-        left_out.push("the Python and Node callers, Envoy, the checkers of deploy/ (--no-clients)");
+        left_out.push("the clients in Python, Node and Go, Envoy, the checkers of deploy/ (--no-clients)");
     } else {
         step(&["bash", "scripts/client-deps"])?;
         step(&["bash", "scripts/deploy-deps"])?;

@@ -37,7 +37,7 @@ pub(crate) use tls::names;
 use caller::{Known, Permits};
 use gate::Gate;
 use limits::{Limiter, Limits};
-use refusal::Whose;
+pub(crate) use refusal::Whose;
 use scope::{Needs, Scopes, needs};
 use secret::Presented;
 use tls::Tls;

@@ -13,8 +13,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::access::Refusal;
 
-/// Whose reasons those of `ErrorInfo` are.
-const DOMAIN: &str = "rung.v1";
+/// The domain of the reasons in `google.rpc.ErrorInfo`.
+pub(crate) const DOMAIN: &str = "rung";
 
 /// The trailer by which a server tells gRPC's own retries when to come back, milliseconds.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -69,7 +69,7 @@ impl RequestError {
             Self::Admission(refused) => refused.refusal().as_str(),
             Self::Access(refused) => refused.reason(),
             Self::Policy(_) => "POLICY",
-            Self::Budget(_) => "BUDGET",
+            Self::Budget(_) => "BUDGET_SPENT",
         }
     }
 
@@ -98,8 +98,10 @@ impl From<RequestError> for Status {
                 let details = ErrorDetails::with_bad_request_violation(*field, expected.clone());
                 Self::with_error_details(error.code(), error.to_string(), details)
             }
-            RequestError::Admission(_) | RequestError::Access(_) => refused(&error),
-            RequestError::Policy(_) | RequestError::Budget(_) => Self::new(error.code(), error.to_string()),
+            RequestError::Admission(_)
+            | RequestError::Access(_)
+            | RequestError::Policy(_)
+            | RequestError::Budget(_) => refused(&error),
         }
     }
 }
@@ -142,4 +144,26 @@ fn refused(error: &RequestError) -> Status {
         status.metadata_mut().insert(PUSHBACK, MetadataValue::from(ms));
     }
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_to_machines_why_and_when_to_come_back() {
+        let info = |error: RequestError| {
+            let status = Status::from(error);
+            let (info, retry) = (status.get_details_error_info(), status.get_details_retry_info());
+            (status.code(), info.map(|info| info.reason), retry.and_then(|retry| retry.retry_delay))
+        };
+        let spent = info(RequestError::Budget(Spent::StrongCallsPerMinute { limit: 2 }));
+        assert_eq!(spent, (Code::ResourceExhausted, Some("BUDGET_SPENT".to_owned()), None));
+        let wait = Duration::from_micros(1_200);
+        let rate = info(RequestError::Access(Refusal::Rate { whose: crate::access::Whose::Caller, wait }));
+        let whole = Duration::from_millis(2);
+        assert_eq!(rate, (Code::ResourceExhausted, Some("RATE_LIMITED".to_owned()), Some(whole)));
+        let unknown = info(RequestError::Policy("no such model".into()));
+        assert_eq!(unknown, (Code::FailedPrecondition, Some("POLICY".to_owned()), None));
+    }
 }

@@ -37,6 +37,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("strategy", Some(&["types"])),
     ("api", Some(&[])),
     ("ext-proc", Some(&["api"])),
+    ("rung-client", Some(&["api"])),
     (
         "server",
         Some(&[
@@ -82,7 +83,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
 /// Libraries that only some rooms may name, with their families: `tonic` stands for `tonic-health` too.
 const RESERVED: &[(&str, &[&str])] = &[
     ("burn", &["classifier", "encoder", "training", "router", "benches"]),
-    ("tonic", &["api", "ext-proc", "server", "benches"]),
+    ("tonic", &["api", "ext-proc", "server", "rung-client", "benches"]),
     ("ureq", &["outbound", "training"]),
     ("sqlx", &["decision-log"]),
 ];

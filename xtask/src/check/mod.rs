@@ -5,6 +5,7 @@ mod tidy;
 
 use anyhow::{Result, bail};
 
+use crate::contract;
 use crate::run::{in_ci, step, tell, works};
 
 pub(crate) fn run() -> Result<()> {
@@ -26,6 +27,7 @@ pub(crate) fn run() -> Result<()> {
     } else {
         tell("left out: cargo deny (install it with `cargo install cargo-deny --locked`)");
     }
+    contract::check()?;
     tell("check: all well");
     Ok(())
 }

@@ -14,7 +14,7 @@ pub(crate) fn findings() -> Result<Vec<String>> {
     let mut findings = Vec::new();
     for name in listed.lines() {
         let path = root().join(name);
-        let text_file = ["rs", "md", "toml", "proto", "py", "mjs"]
+        let text_file = ["rs", "md", "toml", "proto", "py", "mjs", "ts", "go"]
             .iter()
             .any(|end| Path::new(name).extension().is_some_and(|e| e == *end));
         if text_file && path.exists() {

@@ -8,10 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::token::TokenError;
-use crate::status::RequestError;
-
-/// The domain of the reasons.
-const DOMAIN: &str = "rung";
+use crate::status::{DOMAIN, RequestError};
 
 /// Why there is no answer.
 #[derive(Debug)]

@@ -7,11 +7,13 @@
 )]
 
 pub mod access;
+pub mod callers;
 pub mod cascade;
 pub mod collector;
 pub mod deep;
 pub mod process;
 pub mod scrape;
+pub mod guarded;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
