@@ -101,7 +101,7 @@ async fn low_is_shed_first_and_high_is_answered() {
     assert!(retry > Duration::ZERO);
     let pushback = shed.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap();
     assert!(pushback.parse::<u64>().unwrap() >= 1, "{pushback}");
-    assert_eq!(shed.get_details_error_info().unwrap().domain, "rung.v1");
+    assert_eq!(shed.get_details_error_info().unwrap().domain, "rung");
     let mut client = server.client().await;
     for priority in ["normal", "high", "whatever"] {
         client.route(request(priority)).await.unwrap();
