@@ -199,9 +199,7 @@ impl Reloadable for Programs {
     }
 
     fn reload(&self) -> Result<String, Vec<String>> {
-        let read = self
-            .rollouts
-            .replace_program(|now| self.sources.read(now.incumbent.info(), &now.program));
+        let read = self.rollouts.replace_program(|now| self.sources.read(now.incumbent.info(), &now.program));
         match read {
             Ok(version) => {
                 version.tell();

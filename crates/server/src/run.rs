@@ -141,8 +141,7 @@ pub(crate) async fn run_with(
     let memory = memory
         .map(|(recorder, log)| Memory::start(recorder, log, config, &rollouts, &programs, &drain))
         .transpose()?;
-    let service =
-        Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder, drain.clone());
+    let service = Service::new(Arc::clone(&rollouts), Arc::clone(&programs), config, recorder, drain.clone());
     let matching = service.matching().server(config.max_request_bytes);
     let chains = programs.current().chains.clone();
     let cascades =
@@ -288,8 +287,7 @@ impl Memory {
         let log = Arc::clone(&recorder.log);
         let horizon = log_config.horizon;
         let (max_batch, programs, drain) = (config.max_batch, Arc::clone(programs), drain.clone());
-        let outcomes =
-            Outcomes { log: Arc::clone(&log), horizon, max_batch, programs, drain: drain.clone() };
+        let outcomes = Outcomes { log: Arc::clone(&log), horizon, max_batch, programs, drain: drain.clone() };
         let (monitors, stop) = (Arc::new(Monitors::new(Arc::clone(&log))), Arc::new(Stop::default()));
         let mut monitoring = config.monitoring.clone();
         let high_stakes = rollouts.info().high_stakes.clone();
