@@ -1,6 +1,6 @@
-//! The policy in force with its catalogue, its prices and its budget: loaded and checked as a whole, exchanged as a whole. A
-//! request keeps what it began with. The way of one query through it is in `walk`; that it decides together with an
-//! artifact is in `rollout`.
+//! The policy in force with its catalogue, its prices and its budget: loaded and checked as a whole, exchanged as a
+//! whole. A request keeps what it began with. The way of one query through it is in `walk`; that it decides together
+//! with an artifact is in `rollout`.
 
 mod load;
 mod purse;

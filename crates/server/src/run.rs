@@ -1,6 +1,7 @@
 //! From a bound listener to a served, drained end.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use decision_log::{DecisionLog, FingerprintKey};
 use router::Router;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 use crate::cascade;
 use crate::config::{Config, ConfigError, DecisionLogConfig};
@@ -151,11 +153,9 @@ pub(crate) async fn run_with(
     for encoding in both {
         routes = routes.accept_compressed(encoding).send_compressed(encoding);
     }
-    let (mut health, health_service) = tonic_health::server::health_reporter();
-    let served = served_names(config, memory.is_some(), cascades.is_some());
-    for name in &served {
-        health.set_service_status(name, ServingStatus::Serving).await;
-    }
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let health = Health { reporter: health, of: served_names(config, memory.is_some(), cascades.is_some()) };
+    health.is(ServingStatus::Serving).await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -180,29 +180,7 @@ pub(crate) async fn run_with(
     tokio::pin!(serving, shutdown);
     let ended = tokio::select! {
         ended = &mut serving => ended,
-        () = &mut shutdown => {
-            tracing::info!(delay_ms = config.drain_delay.as_millis() as u64, "draining");
-            systemd::stopping();
-            for name in served.iter().chain(&[""]) {
-                health.set_service_status(name, ServingStatus::NotServing).await;
-            }
-            // Balancers that have heard of it send nothing new; those that have not are answered.
-            match tokio::time::timeout(config.drain_delay, &mut serving).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    drains.send_replace(true);
-                    // Whoever watches health has heard the last of it: their streams, too, have to end.
-                    for name in served.iter().chain(&[""]) {
-                        health.clear_service_status(name).await;
-                    }
-                    tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
-                        let timeout_ms = config.drain_timeout.as_millis() as u64;
-                        tracing::warn!(timeout_ms, "drain timed out: what is in flight is cut off");
-                        Ok(())
-                    })
-                }
-            }
-        }
+        () = &mut shutdown => drained(serving, &drains, health, config).await,
     };
     drains.send_replace(true);
     background.iter().chain(&administration).for_each(JoinHandle::abort);
@@ -210,6 +188,51 @@ pub(crate) async fn run_with(
         memory.close(config.drain_timeout).await;
     }
     Ok(ended?)
+}
+
+/// Health, and the services it speaks of.
+struct Health {
+    reporter: HealthReporter,
+    of: Vec<&'static str>,
+}
+
+impl Health {
+    async fn is(&self, status: ServingStatus) {
+        for name in self.of.iter().chain(&[""]) {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+
+    /// Ends the streams of those who watch it.
+    async fn end(mut self) {
+        for name in self.of.iter().chain(&[""]) {
+            self.reporter.clear_service_status(name).await;
+        }
+    }
+}
+
+/// The end of serving once it is asked for: not ready, but answering; then draining, for as long as that may take.
+async fn drained(
+    mut serving: Pin<&mut impl Future<Output = Result<(), tonic::transport::Error>>>,
+    drains: &watch::Sender<bool>,
+    health: Health,
+    config: &Config,
+) -> Result<(), tonic::transport::Error> {
+    tracing::info!(delay_ms = config.drain_delay.as_millis() as u64, "draining");
+    systemd::stopping();
+    health.is(ServingStatus::NotServing).await;
+    // Balancers that have heard of it send nothing new; those that have not are answered.
+    if let Ok(ended) = tokio::time::timeout(config.drain_delay, &mut serving).await {
+        return ended;
+    }
+    drains.send_replace(true);
+    // Whoever watches health has heard the last of it.
+    health.end().await;
+    tokio::time::timeout(config.drain_timeout, serving).await.unwrap_or_else(|_| {
+        let timeout_ms = config.drain_timeout.as_millis() as u64;
+        tracing::warn!(timeout_ms, "drain timed out: what is in flight is cut off");
+        Ok(())
+    })
 }
 
 /// What may change while the server runs, and what has it changed.
