@@ -88,8 +88,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All.
-    pub const ALL: [Self; 4] =
-        [Self::QueueFull, Self::Shed, Self::DeadlineCannotBeMet, Self::DeadlinePassed];
+    pub const ALL: [Self; 4] = [Self::QueueFull, Self::Shed, Self::DeadlineCannotBeMet, Self::DeadlinePassed];
 
     /// As callers and metrics are told.
     pub fn as_str(self) -> &'static str {
@@ -272,12 +271,7 @@ impl Shared {
 }
 
 /// Refuses work that would end after its deadline.
-fn in_time(
-    state: &State,
-    work: Work,
-    wait: Duration,
-    left: Option<Duration>,
-) -> Result<(), AdmissionError> {
+fn in_time(state: &State, work: Work, wait: Duration, left: Option<Duration>) -> Result<(), AdmissionError> {
     let needed = wait + state.estimate.of(u64::from(work.queries));
     match left {
         Some(left) if needed > left => Err(AdmissionError::DeadlineCannotBeMet { needed, wait, left }),

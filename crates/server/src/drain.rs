@@ -1,5 +1,5 @@
-//! The end of service as streams hear of it. A stream may last for days, and a server that waited for its end would never
-//! stop: once the drain has begun, a stream ends before its next message.
+//! The end of service as streams hear of it. A stream may last for days, and a server that waited for its end would
+//! never stop: once the drain has begun, a stream ends before its next message.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

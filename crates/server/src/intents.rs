@@ -55,7 +55,9 @@ impl Intents {
         let read =
             if lines { Catalogue::from_jsonl(&text, &name) } else { Catalogue::from_toml(&text, &name) };
         let catalogue = read.map_err(|error| error.to_string())?;
-        if let Some(before) = before.filter(|before| before.matcher.catalogue().version() == catalogue.version()) {
+        if let Some(before) =
+            before.filter(|before| before.matcher.catalogue().version() == catalogue.version())
+        {
             return Ok(Arc::clone(before));
         }
         Self::fit(Arc::new(catalogue)).map(Arc::new).map_err(|error| format!("{name}: {error}"))

@@ -1,6 +1,6 @@
-//! The policy in force with its catalogue, its prices and its budget: loaded and checked as a whole, exchanged as a whole. A
-//! request keeps what it began with. The way of one query through it is in `walk`; that it decides together with an
-//! artifact is in `rollout`.
+//! The policy in force with its catalogue, its prices and its budget: loaded and checked as a whole, exchanged as a
+//! whole. A request keeps what it began with. The way of one query through it is in `walk`; that it decides together
+//! with an artifact is in `rollout`.
 
 mod load;
 mod purse;
@@ -203,9 +203,7 @@ impl Reloadable for Programs {
     }
 
     fn reload(&self) -> Result<String, Vec<String>> {
-        let read = self
-            .rollouts
-            .replace_program(|now| self.sources.read(now.incumbent.info(), &now.program));
+        let read = self.rollouts.replace_program(|now| self.sources.read(now.incumbent.info(), &now.program));
         match read {
             Ok(version) => {
                 version.tell();

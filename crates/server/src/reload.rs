@@ -302,8 +302,9 @@ impl Unit {
         for Part { name, version } in parts.iter().filter(changed) {
             tracing::info!(thing = name, version, ?cause, "read again and in force");
         }
-        let result =
-            |part: &Part| if changed(&part) { v1::ReloadResult::Reloaded } else { v1::ReloadResult::Unchanged };
+        let result = |part: &Part| {
+            if changed(&part) { v1::ReloadResult::Reloaded } else { v1::ReloadResult::Unchanged }
+        };
         self.answers(result, &[])
     }
 

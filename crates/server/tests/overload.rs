@@ -73,7 +73,11 @@ impl Pressure {
 }
 
 /// Asks until the answer is what is waited for.
-async fn until<T>(server: &Running, ask: impl Fn() -> Request<v1::RouteRequest>, found: impl Fn(Result<v1::RouteResponse, Status>) -> Option<T>) -> T {
+async fn until<T>(
+    server: &Running,
+    ask: impl Fn() -> Request<v1::RouteRequest>,
+    found: impl Fn(Result<v1::RouteResponse, Status>) -> Option<T>,
+) -> T {
     let mut client = server.client().await;
     let asking = async {
         loop {
@@ -201,7 +205,11 @@ async fn a_long_batch_is_not_waited_for() {
     for _ in 0..200 {
         tokio::time::timeout(BOUND, client.route(request("normal"))).await.unwrap().unwrap();
     }
-    let mut stream = client.route_stream(tokio_stream::iter((0..200).map(|_| request("normal")))).await.unwrap().into_inner();
+    let mut stream = client
+        .route_stream(tokio_stream::iter((0..200).map(|_| request("normal"))))
+        .await
+        .unwrap()
+        .into_inner();
     let mut answers = 0;
     while let Some(answer) = tokio::time::timeout(BOUND, stream.message()).await.unwrap().unwrap() {
         assert!(matches!(answer.result, Some(v1::route_item::Result::Response(_))), "{answer:?}");

@@ -83,7 +83,8 @@ impl Mounted {
 
     fn exchange(&self, state: &State) {
         let version = tempfile::Builder::new().prefix("..v").tempdir_in(self.0.path()).unwrap().keep();
-        let mut prices = "valid_on = \"2026-11-01\"\n[call]\ninput_tokens = 1000\noutput_tokens = 0\n".to_owned();
+        let mut prices =
+            "valid_on = \"2026-11-01\"\n[call]\ninput_tokens = 1000\noutput_tokens = 0\n".to_owned();
         for model in ["starter-small", "starter-medium", "starter-large"] {
             let usd = state.usd;
             prices.push_str(&format!(
@@ -119,8 +120,20 @@ const NEVER: u64 = 3_600_000;
 async fn started(settings: Settings) -> (Running, Admin) {
     let address = settings.admin_listen.unwrap();
     let server = serve(settings).await;
-    let admin = AdminServiceClient::connect(format!("http://{address}"));
-    (server, admin.await.unwrap())
+    (server, admin_at(&address.to_string()).await)
+}
+
+/// Connects once there is somebody.
+async fn admin_at(address: &str) -> Admin {
+    let connecting = async {
+        loop {
+            match AdminServiceClient::connect(format!("http://{address}")).await {
+                Ok(admin) => return admin,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(BOUND, connecting).await.expect("administration is served")
 }
 
 fn request() -> v1::RouteRequest {
@@ -133,7 +146,10 @@ async fn standing(admin: &mut Admin) -> BTreeMap<String, v1::ReloadStanding> {
 }
 
 /// Asks until it holds of what stands.
-async fn until(admin: &mut Admin, holds: impl Fn(&BTreeMap<String, v1::ReloadStanding>) -> bool) -> BTreeMap<String, v1::ReloadStanding> {
+async fn until(
+    admin: &mut Admin,
+    holds: impl Fn(&BTreeMap<String, v1::ReloadStanding>) -> bool,
+) -> BTreeMap<String, v1::ReloadStanding> {
     let asking = async {
         loop {
             let now = standing(admin).await;
@@ -343,7 +359,7 @@ async fn the_memory_of_the_old_artifact_is_given_back() {
     let router = support::router();
     let old = Arc::downgrade(&router);
     let server = serve_router(router, settings).await;
-    let mut admin = AdminServiceClient::connect(format!("http://{address}")).await.unwrap();
+    let mut admin = admin_at(&address.to_string()).await;
     let mut client = server.client().await;
     // A stream that stays open holds nothing between two messages.
     let (send, messages) = tokio::sync::mpsc::channel(1);
@@ -380,15 +396,7 @@ async fn prices_alone_are_watched_and_sighup_reads_at_once() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let connecting = async {
-        loop {
-            match AdminServiceClient::connect(format!("http://{admin_listen}")).await {
-                Ok(admin) => return admin,
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        }
-    };
-    let mut admin = tokio::time::timeout(BOUND, connecting).await.unwrap();
+    let mut admin = admin_at(&admin_listen).await;
     let before = standing(&mut admin).await;
     assert_eq!(before.keys().collect::<Vec<_>>(), ["artifact", "prices"]);
     mounted.exchange(&State::second());

@@ -29,7 +29,16 @@ fn request() -> v1::RouteRequest {
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--decision-log", "none", "--artifact"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--log-format",
+            "json",
+            "--decision-log",
+            "none",
+            "--artifact",
+        ])
         .arg(artifact())
         .stderr(Stdio::piped())
         .kill_on_drop(true);

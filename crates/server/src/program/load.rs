@@ -35,9 +35,10 @@ pub(super) fn version(
     let mut problems = Vec::new();
     let mut refuse = |problem: String| problems.push(problem);
     let prices = config.prices.as_deref().and_then(|file| prices(file).map_err(&mut refuse).ok());
-    let intents = config.catalogue.as_deref().map(|file| {
-        Intents::read(file, before.intents.as_ref()).map_err(&mut refuse).ok()
-    });
+    let intents = config
+        .catalogue
+        .as_deref()
+        .map(|file| Intents::read(file, before.intents.as_ref()).map_err(&mut refuse).ok());
     let governing = config.policy.as_deref().map(|file| {
         let inventory =
             inventory(served, info, prices.as_ref(), intents.as_ref().map(Option::as_deref), before);
@@ -96,8 +97,11 @@ fn inventory(
     before: &Version,
 ) -> Inventory {
     let cascades = before.chains.as_ref().map(|chains| chains.models()).unwrap_or_default();
-    let priced: BTreeSet<ModelName> =
-        prices.into_iter().flat_map(|priced| priced.prices.models()).filter_map(|model| ModelName::new(model).ok()).collect();
+    let priced: BTreeSet<ModelName> = prices
+        .into_iter()
+        .flat_map(|priced| priced.prices.models())
+        .filter_map(|model| ModelName::new(model).ok())
+        .collect();
     let staged = cascades.values().flatten();
     let models = info.models.iter().chain(served).chain(&priced).chain(staged).cloned().collect();
     let points = |pair: &ModelPair| {

@@ -39,14 +39,17 @@ impl Reloadable for ArtifactFolder {
     }
 
     fn reload(&self) -> Result<String, Vec<String>> {
-        self.rollouts.replace_artifact(&self.folder, |router, now| {
+        let new = self.rollouts.replace_artifact(&self.folder, |router, now| {
             self.programs.beside(router.info(), &now.program).map_err(|problems| {
                 let (folder, version) = (self.folder.display(), &router.info().version);
                 let first = format!("{folder}: the policy does not hold beside artifact {version}");
                 std::iter::once(first).chain(problems).collect()
             })
         })?;
-        self.programs.accepted();
+        // The policy was read again with it, and found whole.
+        if new {
+            self.programs.accepted();
+        }
         Ok(self.version())
     }
 }

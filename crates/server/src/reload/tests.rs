@@ -18,7 +18,8 @@ impl Thing {
     fn new(name: &'static str, folder: &std::path::Path, needs: Option<Arc<Self>>) -> Arc<Self> {
         let file = folder.join(name);
         std::fs::write(&file, "1").unwrap();
-        let (version, read, panics) = (Mutex::new("1".to_owned()), AtomicUsize::new(0), AtomicBool::new(false));
+        let (version, read, panics) =
+            (Mutex::new("1".to_owned()), AtomicUsize::new(0), AtomicBool::new(false));
         Arc::new(Self { name, file, version, needs, read, panics })
     }
 

@@ -28,12 +28,13 @@ impl Rollouts {
     }
 
     /// Loads an artifact beside the one in charge, holds the policy against it (`read`), and puts both in force as one. While
-    /// a candidate is introduced nothing is exchanged: what the candidate is compared with would be gone. Blocks.
+    /// a candidate is introduced nothing is exchanged: what the candidate is compared with would be gone. Whether there was
+    /// anything new. Blocks.
     pub(crate) fn replace_artifact(
         &self,
         folder: &Path,
         read: impl FnOnce(&Router, &Deployment) -> Result<Version, Vec<String>>,
-    ) -> Result<Arc<Router>, Vec<String>> {
+    ) -> Result<bool, Vec<String>> {
         let _one = self.changing.blocking_lock();
         let now = self.now();
         if let Some(candidate) = &now.candidate {
@@ -42,21 +43,20 @@ impl Rollouts {
         }
         let router = Router::load(folder, &self.options).map_err(|error| vec![error.to_string()])?;
         if router.info().manifest_sha256 == now.incumbent.info().manifest_sha256 {
-            return Ok(Arc::clone(&now.incumbent));
+            return Ok(false);
         }
         let program = Arc::new(read(&router, &now)?);
         let router = Arc::new(router);
         for warning in &router.info().warnings {
             tracing::warn!(warning);
         }
-        let incumbent = Arc::clone(&router);
-        self.change(|_| Deployment { incumbent, program, candidate: None, ended: None });
+        self.change(|_| Deployment { incumbent: router, program, candidate: None, ended: None });
         let runtime = Handle::current();
         runtime.spawn(retired(Arc::clone(&now.incumbent)));
         drop(now);
         let standing = api::v1::Rollout { reason: "its files have changed".to_owned(), ..self.standing() };
         runtime.block_on(self.write("RELOADED", &standing));
-        Ok(router)
+        Ok(true)
     }
 }
 
