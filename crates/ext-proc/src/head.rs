@@ -47,6 +47,8 @@ pub(crate) struct Head {
     pub(crate) deadline: Option<Duration>,
     /// The body is compressed.
     pub(crate) encoded: bool,
+    /// The caller told the length of the body.
+    pub(crate) has_length: bool,
 }
 
 impl Head {
@@ -56,7 +58,9 @@ impl Head {
         let mut head = Self::default();
         for header in headers.headers.iter().flat_map(|map| &map.headers) {
             let name = header.key.to_ascii_lowercase();
-            if name == "content-encoding" {
+            if name == "content-length" {
+                head.has_length = true;
+            } else if name == "content-encoding" {
                 head.encoded |= !value(header)?.trim().eq_ignore_ascii_case("identity");
             } else if name == names::REQUEST_ID {
                 // The id is Envoy's to vouch for; one that is no text is no id.

@@ -20,6 +20,14 @@ pub(crate) enum Phase {
     Body,
 }
 
+/// A body in the place of the one that was sent.
+#[derive(Debug)]
+pub(crate) struct NewBody {
+    pub(crate) bytes: Vec<u8>,
+    /// The request tells a length, which has to be the new one; a second framing beside chunks would be smuggling.
+    pub(crate) has_length: bool,
+}
+
 /// Takes headers off and asks for the body, in the mode it is sent in; the answers of upstreams are nobody's business
 /// here.
 pub(crate) fn send_body(stripped: Vec<String>, mode: Option<BodySendMode>) -> ProcessingResponse {
@@ -43,7 +51,7 @@ pub(crate) fn send_body(stripped: Vec<String>, mode: Option<BodySendMode>) -> Pr
 pub(crate) fn decided(
     phase: Phase,
     response: &RouteResponse,
-    body: Option<Vec<u8>>,
+    body: Option<NewBody>,
 ) -> Result<ProcessingResponse, Unrouted> {
     if !fits_a_header(&response.model) {
         let message = "the router failed: a header cannot carry the name of the model";
@@ -69,7 +77,7 @@ pub(crate) fn passed(
     stripped: Vec<String>,
     model: &str,
     reason: Reason,
-    body: Option<Vec<u8>>,
+    body: Option<NewBody>,
 ) -> ProcessingResponse {
     let set_headers = vec![set(names::MODEL, model), set(names::FALLBACK, reason.as_str())];
     changed(phase, HeaderMutation { set_headers, remove_headers: stripped }, body)
@@ -108,16 +116,20 @@ pub(crate) fn fits_a_header(text: &str) -> bool {
     !text.is_empty() && text == text.trim() && text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 
-fn changed(phase: Phase, headers: HeaderMutation, body: Option<Vec<u8>>) -> ProcessingResponse {
+fn changed(phase: Phase, mut headers: HeaderMutation, body: Option<NewBody>) -> ProcessingResponse {
+    if let Some(NewBody { bytes, has_length: true }) = &body {
+        headers.set_headers.push(set("content-length", &bytes.len().to_string()));
+    }
     // Envoy removes before it sets; a name on both lists would lean on that order.
-    let set =
+    let is_set =
         |name: &String| headers.set_headers.iter().any(|h| h.header.as_ref().is_some_and(|h| h.key == *name));
-    let remove_headers = headers.remove_headers.iter().filter(|name| !set(name)).cloned().collect();
+    let remove_headers = headers.remove_headers.iter().filter(|name| !is_set(name)).cloned().collect();
     let common = CommonResponse {
         // Without it the route would be the one of the headers that the caller sent.
         clear_route_cache: true,
         header_mutation: Some(HeaderMutation { remove_headers, ..headers }),
-        body_mutation: body.map(|body| BodyMutation { mutation: Some(body_mutation::Mutation::Body(body)) }),
+        body_mutation: body
+            .map(|body| BodyMutation { mutation: Some(body_mutation::Mutation::Body(body.bytes)) }),
         ..CommonResponse::default()
     };
     let response = Some(common);

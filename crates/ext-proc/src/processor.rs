@@ -13,7 +13,7 @@ use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use crate::body::{self, Asked, Call, ModelPlace};
 use crate::head::{Head, stripped};
-use crate::mutation::{self, Phase, fits_a_header};
+use crate::mutation::{self, NewBody, Phase, fits_a_header};
 use crate::reason::{ProtocolError, Reason, Unrouted};
 use crate::wire::{
     BodySendMode, ExternalProcessor, ExternalProcessorServer, HttpBody, HttpHeaders, ProcessingRequest,
@@ -100,6 +100,15 @@ struct Envelope {
 enum Awaited {
     Headers,
     Body { head: Head, mode: Option<BodySendMode> },
+}
+
+/// A body that could be read.
+struct Sent<'a> {
+    body: &'a [u8],
+    /// Where its model stands.
+    place: ModelPlace,
+    /// The headers tell its length.
+    has_length: bool,
 }
 
 /// One stream, which is one HTTP request.
@@ -191,17 +200,16 @@ impl<S: RouterService> Processor<S> {
             Ok(call) => call,
             Err(unrouted) => return self.unrouted(Phase::Body, Vec::new(), &unrouted, None),
         };
+        let sent = Sent { body: &sent.body, place, has_length: head.has_length };
         let decided = match asked {
             Ok(asked) => self.decide(head, asked, envelope).await,
             Err(unrouted) => Err(unrouted),
         };
         let changed = decided.and_then(|response| {
-            let body = self.rewritten(&sent.body, &place, &response.model);
+            let body = self.rewritten(&sent, &response.model);
             mutation::decided(Phase::Body, &response, body)
         });
-        changed.unwrap_or_else(|unrouted| {
-            self.unrouted(Phase::Body, Vec::new(), &unrouted, Some((&sent.body, &place)))
-        })
+        changed.unwrap_or_else(|unrouted| self.unrouted(Phase::Body, Vec::new(), &unrouted, Some(&sent)))
     }
 
     async fn decide(&self, head: Head, asked: Asked, envelope: &Envelope) -> Result<RouteResponse, Unrouted> {
@@ -219,22 +227,24 @@ impl<S: RouterService> Processor<S> {
         }
     }
 
-    fn rewritten(&self, body: &[u8], place: &ModelPlace, model: &str) -> Option<Vec<u8>> {
-        self.options.rewrite_model.then(|| body::with_model(body, place, model))
+    fn rewritten(&self, sent: &Sent<'_>, model: &str) -> Option<NewBody> {
+        let Sent { body, place, has_length } = sent;
+        let bytes = || body::with_model(body, place, model);
+        self.options.rewrite_model.then(|| NewBody { bytes: bytes(), has_length: *has_length })
     }
 
-    /// Lets the request pass, marked, or answers it; `read` is the body, where it could be read.
+    /// Lets the request pass, marked, or answers it; `sent` is the body, where it could be read.
     fn unrouted(
         &self,
         phase: Phase,
         stripped: Vec<String>,
         unrouted: &Unrouted,
-        read: Option<(&[u8], &ModelPlace)>,
+        sent: Option<&Sent<'_>>,
     ) -> ProcessingResponse {
         let passes = self.options.fallback_model.is_some();
         tracing::debug!(reason = unrouted.reason.as_str(), %unrouted, passes, "not routed");
         let Some(model) = &self.options.fallback_model else { return mutation::refused(unrouted) };
-        let body = read.and_then(|(body, place)| self.rewritten(body, place, model.as_str()));
+        let body = sent.and_then(|sent| self.rewritten(sent, model.as_str()));
         mutation::passed(phase, stripped, model.as_str(), unrouted.reason, body)
     }
 }
@@ -250,14 +260,14 @@ fn body_mode(told: Option<i32>) -> Result<Option<BodySendMode>, ProtocolError> {
 }
 
 fn name(found: Option<&processing_request::Request>) -> &'static str {
-    use processing_request::Request as Sent;
+    use processing_request::Request as Message;
     match found {
         None => "nothing",
-        Some(Sent::RequestHeaders(_)) => "request_headers",
-        Some(Sent::RequestBody(_)) => "request_body",
-        Some(Sent::RequestTrailers(_)) => "request_trailers",
-        Some(Sent::ResponseHeaders(_)) => "response_headers",
-        Some(Sent::ResponseBody(_)) => "response_body",
-        Some(Sent::ResponseTrailers(_)) => "response_trailers",
+        Some(Message::RequestHeaders(_)) => "request_headers",
+        Some(Message::RequestBody(_)) => "request_body",
+        Some(Message::RequestTrailers(_)) => "request_trailers",
+        Some(Message::ResponseHeaders(_)) => "response_headers",
+        Some(Message::ResponseBody(_)) => "response_body",
+        Some(Message::ResponseTrailers(_)) => "response_trailers",
     }
 }

@@ -345,6 +345,9 @@ async fn the_model_is_written_into_the_body_where_that_is_wished_for() {
     let seen = front.request(&[], CHAT).await;
     let expected = String::from_utf8_lossy(CHAT).replace("\"auto\"", "\"big\"");
     assert_eq!(String::from_utf8(seen.body.unwrap()).unwrap(), expected);
+    assert_eq!(seen.set.get("content-length"), None, "chunks have no length");
+    let told = front.request(&[("content-length", "77")], CHAT).await;
+    assert_eq!(told.header("content-length"), Some(told.body.as_ref().unwrap().len().to_string().as_str()));
     // What passes is for the fallback's model, as far as the body could be read.
     let passed = front.request(&[], br#"{"model": "auto", "prompt": ""}"#).await;
     assert_eq!(passed.body.unwrap(), br#"{"model": "cheap", "prompt": ""}"#);
