@@ -81,7 +81,9 @@ fn a_file_that_is_not_there_is_named() {
 
 #[test]
 fn the_highest_rate_is_looked_for() {
-    let output = load(&[&["saturate", "--steps", "2", "--step-seconds", "0.4", "--p99-ms", "60000"][..], &ON].concat());
+    let output = load(
+        &[&["saturate", "--steps", "2", "--step-seconds", "0.4", "--p99-ms", "60000"][..], &ON].concat(),
+    );
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("callers that wait:"), "{said}{error}");

@@ -113,7 +113,8 @@ impl Chaos {
             let _ = fs::write(&filler, vec![0; FILLER_BYTES]);
             std::thread::sleep(outage);
             fs::remove_file(&filler)?;
-            Ok("decisions go on; records wait in memory and are given up, counted, where there is no room".into())
+            Ok("decisions go on; records wait in memory and are given up, counted, where there is no room"
+                .into())
         };
         let name = format!("disk of log and spool full for {outage:?}");
         let row = self.under(&name, &setup, Box::new(fault));

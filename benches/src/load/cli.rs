@@ -259,14 +259,20 @@ impl RunArgs {
         say(format!("client: {:.0} % of a core", share(before.1, after.1)));
         if let (Some(before), Some(after)) = (before.0, after.0) {
             let (now, peak) = (after.resident_mb, after.peak_mb);
-            say(format!("server: {:.0} % of a core, {now:.0} MB, {peak:.0} MB at most", share(before, after)));
+            say(format!(
+                "server: {:.0} % of a core, {now:.0} MB, {peak:.0} MB at most",
+                share(before, after)
+            ));
         }
         if let Some(scraper) = scraper {
             say(format!("metrics were read {} times", scraper.scraped()));
         }
         if let Some(server) = server {
             let (log, _) = server.stop()?;
-            say(format!("log: {} stored, {} in the spool, {} given up", log.stored, log.spooled, log.dropped));
+            say(format!(
+                "log: {} stored, {} in the spool, {} given up",
+                log.stored, log.spooled, log.dropped
+            ));
         }
         Ok(())
     }
@@ -315,7 +321,10 @@ impl SaturateArgs {
         if let Some(server) = server {
             let peak = server.usage()?.peak_mb;
             let (log, _) = server.stop()?;
-            say(format!("server: {peak:.0} MB at most; log: {} stored, {} given up", log.stored, log.dropped));
+            say(format!(
+                "server: {peak:.0} MB at most; log: {} stored, {} given up",
+                log.stored, log.dropped
+            ));
         }
         Ok(())
     }

@@ -124,7 +124,8 @@ impl Cost {
             ]);
         }
         let queries = &self.plan.queries;
-        let batch = if self.plan.shape == Shape::Unary { String::new() } else { format!(" ({})", self.plan.shape) };
+        let batch =
+            if self.plan.shape == Shape::Unary { String::new() } else { format!(" ({})", self.plan.shape) };
         format!(
             "\n{} tokens, {:.0} decisions/s{batch}, median of {} rounds; the client takes {:.1} µs a decision beside it\n\n{table}",
             queries.lengths.iter().map(usize::to_string).collect::<Vec<_>>().join("/"),

@@ -238,10 +238,11 @@ impl Engine {
 
     /// Requests when they are due.
     async fn by_the_clock(self: &Rc<Self>, schedule: Schedule, lanes: &[Rc<Lane>]) -> Result<()> {
-        let ticks = Ticks::start()?;
+        let ticks = Ticks::start(self.begin)?;
         let end = self.end.as_secs_f64();
         let mut dues = schedule.take_while(|due| *due < end).map(Duration::from_secs_f64).peekable();
-        while dues.peek().is_some() {
+        while let Some(&next) = dues.peek() {
+            ticks.wait(next).await;
             let now = self.now();
             while let Some(due) = dues.next_if(|due| *due <= now) {
                 if self.in_flight.get() >= MOST_IN_FLIGHT {
@@ -257,7 +258,6 @@ impl Engine {
             for lane in lanes {
                 lane.flush();
             }
-            ticks.next().await;
         }
         Ok(())
     }
@@ -301,6 +301,8 @@ impl Engine {
                 Err(failure) if failure.passes() && self.patient(due) => {
                     self.tally.borrow_mut().retried += 1;
                     tokio::time::sleep(BACKOFF).await;
+                    // While nobody listens there is nothing to ask; how that ends is seen by the next call.
+                    let _ = tokio::time::timeout(self.patience.unwrap_or_default(), link.up()).await;
                 }
                 answer => break answer,
             }

@@ -2,17 +2,19 @@
 //! of coordinated omission.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
-/// How often it is looked at what is due. A sleep of tokio is a millisecond at least, half of the latencies that are
+/// How often it is looked at what is due, at most. A sleep of tokio is a millisecond at least, half of the latencies that are
 /// looked for; a thread of the system sleeps a twentieth of that.
 const TICK: Duration = Duration::from_micros(100);
+/// What is due may change while it is waited for.
+const LONGEST: Duration = Duration::from_millis(1);
 
 /// How requests arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,34 +53,46 @@ impl Iterator for Schedule {
     }
 }
 
-/// A thread that wakes whoever waits every [`TICK`], until this is dropped.
+/// A thread that wakes whoever waits when something is due, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Ticks {
     notify: Arc<Notify>,
-    over: Arc<AtomicBool>,
+    /// Nanoseconds after the start at which something is due next; the end of time once this is dropped.
+    due: Arc<AtomicU64>,
 }
 
+const OVER: u64 = u64::MAX;
+
 impl Ticks {
-    pub(crate) fn start() -> std::io::Result<Self> {
-        let (notify, over) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-        let (wake, stop) = (Arc::clone(&notify), Arc::clone(&over));
+    /// Times are told since `begin`.
+    pub(crate) fn start(begin: Instant) -> std::io::Result<Self> {
+        let (notify, due) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
+        let (wake, next) = (Arc::clone(&notify), Arc::clone(&due));
         std::thread::Builder::new().name("ticks".into()).spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(TICK);
+            loop {
+                match next.load(Ordering::Relaxed) {
+                    OVER => break,
+                    due => {
+                        let due = Duration::from_nanos(due).saturating_sub(begin.elapsed());
+                        std::thread::sleep(due.clamp(TICK, LONGEST));
+                    }
+                }
                 wake.notify_one();
             }
         })?;
-        Ok(Self { notify, over })
+        Ok(Self { notify, due })
     }
 
-    pub(crate) async fn next(&self) {
+    /// Waits until `due`, a tick more or less.
+    pub(crate) async fn wait(&self, due: Duration) {
+        self.due.store(due.as_nanos() as u64, Ordering::Relaxed);
         self.notify.notified().await;
     }
 }
 
 impl Drop for Ticks {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
+        self.due.store(OVER, Ordering::Relaxed);
     }
 }
 

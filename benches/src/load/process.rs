@@ -231,11 +231,6 @@ impl Server {
         self.metrics.as_deref()
     }
 
-    /// Its folder: log, spool and secrets.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// The certificate authority and the tokens it knows.
     pub(crate) fn credentials(&mut self) -> &mut Credentials {
         &mut self.credentials

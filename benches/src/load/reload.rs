@@ -155,7 +155,7 @@ impl Reload {
             server.signal("HUP")?;
             let in_force = until_seen(thing, server, endpoint, &before, second.as_deref())
                 .with_context(|| format!("{} was replaced", thing.name()))?;
-            say(format!("{:.1} s: {} replaced, seen in force after {in_force:?}", at.as_secs_f64(), thing.name()));
+            say(format!("{:.1} s: {} replaced", at.as_secs_f64(), thing.name()));
             swaps.push(Swap { thing, at, in_force });
         }
         Ok(swaps)
@@ -270,7 +270,9 @@ impl Files {
 fn changed(thing: Thing, text: &str) -> String {
     match thing {
         // One more exemplar of what is nobody's business.
-        Thing::Catalogue => text.replacen("off_topic = [", "off_topic = [\n    \"how tall is the Eiffel tower\",", 1),
+        Thing::Catalogue => {
+            text.replacen("off_topic = [", "off_topic = [\n    \"how tall is the Eiffel tower\",", 1)
+        }
         Thing::Prices => text.replacen("input_tokens = 1000", "input_tokens = 1001", 1),
         _ => format!("{text}\n# Replaced under load.\n"),
     }
@@ -327,7 +329,8 @@ impl Outcome {
     /// For people.
     pub(crate) fn text(&self) -> String {
         let (calm, beside) = self.p99s();
-        let mut table = Table::new(&["replaced", "in force after", "failed", "p99 beside it", "of the p99 otherwise"]);
+        let mut table =
+            Table::new(&["replaced", "in force after", "failed", "p99 beside it", "of the p99 otherwise"]);
         for (swap, p99) in self.swaps.iter().zip(beside) {
             let in_force = swap.in_force.map_or_else(
                 || "not seen from outside".to_owned(),
@@ -339,10 +342,17 @@ impl Outcome {
             });
             let failed: u64 = failed.map(|w| w.failed).sum();
             let ratio = format!("{:.2}", p99 / calm);
-            table.row(&[swap.thing.name().to_owned(), in_force, failed.to_string(), format!("{p99:.2} ms"), ratio]);
+            table.row(&[
+                swap.thing.name().to_owned(),
+                in_force,
+                failed.to_string(),
+                format!("{p99:.2} ms"),
+                ratio,
+            ]);
         }
         let missed = self.missed();
-        let verdict = if missed.is_empty() { "all held".to_owned() } else { format!("missed: {}", missed.join("; ")) };
+        let verdict =
+            if missed.is_empty() { "all held".to_owned() } else { format!("missed: {}", missed.join("; ")) };
         format!("{}\np99 otherwise {calm:.2} ms\n\n{table}\n\n{verdict}", self.report.text())
     }
 }

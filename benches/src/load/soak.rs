@@ -189,7 +189,12 @@ mod tests {
             warmup: Duration::from_secs(1),
             duration: Duration::from_secs(8),
             window: Duration::from_secs(2),
-            ..Plan::new(super::super::bodies::Shape::Unary, super::super::bodies::Queries::of(8), Load::Closed { callers: 1 }, Duration::ZERO)
+            ..Plan::new(
+                super::super::bodies::Shape::Unary,
+                super::super::bodies::Queries::of(8),
+                Load::Closed { callers: 1 },
+                Duration::ZERO,
+            )
         };
         let memory: Vec<_> = (0..10).map(|s| (Duration::from_secs(s), s as f64)).collect();
         assert_eq!(ends(&memory, &plan).map(|mb| mb as u32), [2, 8]);

@@ -291,7 +291,7 @@ impl Report {
                 let l = &w.latency;
                 let _ = writeln!(
                     text,
-                    "| {:.0} s | {} | {} | {:.2} | {:.2} | {:.2} |",
+                    "| {:.1} s | {} | {} | {:.2} | {:.2} | {:.2} |",
                     w.from_s, w.decisions, w.failed, l.p50_ms, l.p99_ms, l.max_ms
                 );
             }

@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 use tokio_rustls::TlsConnector;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::bodies;
 
@@ -96,7 +96,8 @@ impl Endpoint {
     pub(crate) fn request(&self, path: &str, timeout: Option<Duration>) -> Result<Request<()>> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let uri = format!("{scheme}://{}{path}", self.address);
-        let mut request = Request::builder().method(Method::POST).version(Version::HTTP_2).uri(uri).body(())?;
+        let mut request =
+            Request::builder().method(Method::POST).version(Version::HTTP_2).uri(uri).body(())?;
         request.headers_mut().clone_from(&self.headers);
         if let Some(timeout) = timeout {
             let value = HeaderValue::from_str(&format!("{}m", timeout.as_millis()))?;
@@ -280,7 +281,9 @@ pub(crate) fn once(endpoint: &Endpoint, path: &str, message: &impl Message) -> R
         let link = Link::keep(Rc::new(endpoint.clone()));
         let asked = async {
             drop(link.up().await);
-            link.call(endpoint.request(path, None)?, bodies::framed(message)).await.map_err(anyhow::Error::from)
+            link.call(endpoint.request(path, None)?, bodies::framed(message))
+                .await
+                .map_err(anyhow::Error::from)
         };
         tokio::time::timeout(ONCE, asked).await.with_context(|| format!("{path}: no answer in {ONCE:?}"))?
     });
@@ -297,15 +300,13 @@ pub(crate) async fn chunk(body: &mut RecvStream) -> Result<Option<Bytes>, Failur
 
 /// The status that ends a call.
 pub(crate) fn status(headers: &HeaderMap) -> Result<(), Failure> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    match text("grpc-status") {
-        Some("0") => Ok(()),
-        Some(code) => {
-            let code = code.parse().map_or(Code::Unknown, Code::from_i32);
-            Err(Failure::new(code, text("grpc-message").unwrap_or_default()))
-        }
-        None => Err(Failure::new(Code::Unavailable, "connection: the answer has no status")),
+    if headers.get("grpc-status").is_some_and(|code| code == "0") {
+        return Ok(());
     }
+    Err(match Status::from_header_map(headers) {
+        Some(status) => Failure::new(status.code(), status.message()),
+        None => Failure::new(Code::Unavailable, "connection: the answer has no status"),
+    })
 }
 
 /// A socket that counts.
@@ -338,7 +339,11 @@ impl Counted {
 }
 
 impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, waking: &mut Waking<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        waking: &mut Waking<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write(waking, bytes);
         self.wrote(written)
     }
@@ -379,8 +384,11 @@ mod tests {
             status(&headers)
         };
         assert_eq!(of(&[("grpc-status", "0")]), Ok(()));
-        let full = of(&[("grpc-status", "8"), ("grpc-message", "full")]).unwrap_err();
-        assert_eq!((full.code, full.message.as_str(), full.passes()), (Code::ResourceExhausted, "full", true));
+        let full = of(&[("grpc-status", "8"), ("grpc-message", "is%20full")]).unwrap_err();
+        assert_eq!(
+            (full.code, full.message.as_str(), full.passes()),
+            (Code::ResourceExhausted, "is full", true)
+        );
         assert_eq!(of(&[]).unwrap_err().code, Code::Unavailable);
         assert!(!of(&[("grpc-status", "3")]).unwrap_err().passes());
     }

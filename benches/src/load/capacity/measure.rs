@@ -29,6 +29,9 @@ const UNARY_PER_S: f64 = 2_000.0;
 const BATCHED_PER_S: f64 = 6_000.0;
 const DEEP_PER_S: f64 = 60.0;
 
+/// Different texts of the records whose bytes are counted.
+const DISTINCT: usize = 50_000;
+
 /// How long and how fast it is measured.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Effort {
@@ -111,7 +114,17 @@ pub(super) fn all(setup: &Setup, postgres: Option<&str>, effort: Effort) -> Resu
     }
     let switched_on = setup.features.iter().map(|feature| feature.name().to_owned()).collect();
     let machine = machine();
-    Ok(Measured { machine, switched_on, unary, batched, deep, sqlite, parquet, postgres: in_postgres, peak_mb })
+    Ok(Measured {
+        machine,
+        switched_on,
+        unary,
+        batched,
+        deep,
+        sqlite,
+        parquet,
+        postgres: in_postgres,
+        peak_mb,
+    })
 }
 
 fn point(server: &Server, plan: &Plan, tokens: usize) -> Result<Point> {
@@ -134,7 +147,9 @@ fn point(server: &Server, plan: &Plan, tokens: usize) -> Result<Point> {
 fn flood(setup: &Setup, log: LogPlace, duration: Duration) -> Result<(LogCounts, tempfile::TempDir)> {
     let server = Server::start(Setup { log, ..setup.clone() })?;
     let shape = Shape::Batch(BATCH);
-    let plan = Plan { warmup: Duration::ZERO, ..Plan::new(shape, Queries::of(64), busy(shape), duration) };
+    // Texts that came again and again would make columns compress as those of no real traffic do.
+    let queries = Queries { distinct: DISTINCT, ..Queries::of(64) };
+    let plan = Plan { warmup: Duration::ZERO, ..Plan::new(shape, queries, busy(shape), duration) };
     let report = plan.run(&server.endpoint()?)?;
     ensure!(report.flawless(), "{}", report.text());
     server.stop()
@@ -143,7 +158,8 @@ fn flood(setup: &Setup, log: LogPlace, duration: Duration) -> Result<(LogCounts,
 fn in_sqlite(setup: &Setup, duration: Duration) -> Result<(Stored, Stored)> {
     let (log, folder) = flood(setup, LogPlace::Beside, duration)?;
     // The write-ahead log is part of the file once the server has closed it.
-    let bytes = ["log.db", "log.db-wal"].map(|name| fs::metadata(folder.path().join(name)).map_or(0, |m| m.len()));
+    let bytes =
+        ["log.db", "log.db-wal"].map(|name| fs::metadata(folder.path().join(name)).map_or(0, |m| m.len()));
     let stored = stored(log, bytes.iter().sum(), duration);
     let files = folder.path().join("parquet");
     let (mut export, mut records, mut failed) = (Export::to(&files), 0, None);
@@ -178,7 +194,8 @@ fn stored(log: LogCounts, bytes: u64, duration: Duration) -> Stored {
 /// Bytes of a database.
 fn size(url: &str) -> Result<u64> {
     let asked = ["-A", "-t", "-c", "CHECKPOINT", "-c", "SELECT pg_database_size(current_database())"];
-    let answer = Command::new("psql").arg(url).args(asked).output().context("psql, which asks for the size")?;
+    let answer =
+        Command::new("psql").arg(url).args(asked).output().context("psql, which asks for the size")?;
     ensure!(answer.status.success(), "psql: {}", String::from_utf8_lossy(&answer.stderr));
     let text = String::from_utf8_lossy(&answer.stdout).into_owned();
     let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();

@@ -39,8 +39,7 @@ pub(super) fn write(measured: &Measured, of: &Assumptions) -> Result<String> {
 }
 
 fn measured_table(measured: &Measured) -> Table {
-    let mut table =
-        Table::new(&["queries", "tokens", "server, µs a decision", "bytes there", "bytes back"]);
+    let mut table = Table::new(&["queries", "tokens", "server, µs a decision", "bytes there", "bytes back"]);
     let batches = format!("fast tier, batches of {BATCH}");
     let groups = [
         ("fast tier, one to a call", &measured.unary),
@@ -63,14 +62,19 @@ fn measured_table(measured: &Measured) -> Table {
 
 fn stores(measured: &Measured) -> Table {
     let mut table = Table::new(&["store", "records", "bytes a record", "records/s of one writer"]);
-    let all = [("SQLite", &measured.sqlite), ("PostgreSQL", &measured.postgres), ("Parquet", &measured.parquet)];
+    let all =
+        [("SQLite", &measured.sqlite), ("PostgreSQL", &measured.postgres), ("Parquet", &measured.parquet)];
     for (name, stored) in all {
         let cells = match stored {
             Some(stored) => [
                 name.to_owned(),
                 stored.records.to_string(),
                 format!("{:.0}", stored.bytes_per_record()),
-                stored.records_per_s.map_or_else(|| "it kept up".into(), |rate| format!("{rate:.0}")),
+                match stored.records_per_s {
+                    Some(rate) => format!("{rate:.0}"),
+                    None if name == "Parquet" => "–".into(),
+                    None => "it kept up".into(),
+                },
             ],
             None => [name.to_owned(), "–".into(), "not measured".into(), "–".into()],
         };
@@ -168,8 +172,13 @@ fn carried(fleets: &[Fleet]) -> Table {
 /// What a smaller share of records does at the highest rate, and where each part ends.
 fn changes(fits: &Fits, record: RecordBytes, of: &Assumptions) -> String {
     let rate = RATES[RATES.len() - 1];
-    let mut table =
-        Table::new(&["records kept", "records/s", "primaries", "database, TB kept", "all of it, USD a month"]);
+    let mut table = Table::new(&[
+        "records kept",
+        "records/s",
+        "primaries",
+        "database, TB kept",
+        "all of it, USD a month",
+    ]);
     for log_share in SAMPLES {
         let fleet = Fleet::at(rate, fits, record, &Assumptions { log_share, ..*of });
         table.row(&[
@@ -228,7 +237,8 @@ mod tests {
 
     #[test]
     fn a_page_is_made_of_measurements_alone() {
-        let point = |tokens: usize, cpu_us| Point { tokens, cpu_us, sent_bytes: 500.0, received_bytes: 400.0 };
+        let point =
+            |tokens: usize, cpu_us| Point { tokens, cpu_us, sent_bytes: 500.0, received_bytes: 400.0 };
         let measured = Measured {
             machine: "a machine, 2 processors".into(),
             switched_on: vec!["TLS".into()],
