@@ -93,7 +93,7 @@ fn the_highest_rate_is_looked_for() {
 #[test]
 fn the_cost_of_each_thing_is_a_row() {
     let args = ["cost", "--rounds", "1", "--seconds", "0.3", "--warmup", "0.1", "--rate", "200"];
-    let said = text(&load(&args));
+    let said = text(&load(&[&args[..], &ON].concat()));
     for name in ["nothing", "log"] {
         assert!(said.contains(&format!("\n| {name} | ")), "{said}");
     }
@@ -108,6 +108,7 @@ fn a_soak_ends_with_a_verdict() {
 }
 
 #[test]
+#[ignore = "needs a server that takes SIGHUP for a wish to read its files again"]
 fn nothing_fails_while_things_are_replaced() {
     let args = ["reload", "--rate", "100", "--every", "0.5", "--window", "0.25", "--warmup", "0.2"];
     let said = said(&load(&[&args[..], &ON].concat()));
