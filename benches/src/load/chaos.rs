@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 
@@ -22,6 +22,8 @@ const DISK: &str = "size=8m";
 const FILLER_BYTES: usize = 7_300_000;
 /// Decisions of a log are joined with what came of them within so long; nothing does here.
 const HORIZON: Duration = Duration::from_secs(60);
+/// A record whose time is further from the machine's clock was made by another.
+const ELSEWHERE: Duration = Duration::from_secs(1_800);
 
 /// How it is broken.
 #[derive(Debug, Clone)]
@@ -44,8 +46,8 @@ pub(crate) struct Row {
     fault: String,
     report: Report,
     log: Option<LogCounts>,
-    /// Records that are in the store.
-    logged: Option<usize>,
+    /// What is in the store.
+    logged: Option<Logged>,
     note: String,
 }
 
@@ -183,11 +185,22 @@ fn sleep_until(at: Instant) {
     std::thread::sleep(at.saturating_duration_since(Instant::now()));
 }
 
-/// Decisions that a log has.
-fn logged(url: &str) -> Result<usize> {
-    let mut decisions = 0;
-    decision_log::read(url, HORIZON, &mut |_| decisions += 1)?;
-    Ok(decisions)
+/// Decisions that a log has, and how many of them lie far from the machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+struct Logged {
+    decisions: usize,
+    elsewhere: usize,
+}
+
+fn logged(url: &str) -> Result<Logged> {
+    let now_us = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as i64;
+    let mut logged = Logged::default();
+    decision_log::read(url, HORIZON, &mut |joined| {
+        logged.decisions += 1;
+        let away_us = joined.decision.time_us.abs_diff(now_us);
+        logged.elsewhere += usize::from(away_us > ELSEWHERE.as_micros() as u64);
+    })?;
+    Ok(logged)
 }
 
 /// A small disk; dropped, it is gone.
@@ -235,12 +248,21 @@ pub(crate) fn text(rows: &[Row]) -> String {
             report.retried.to_string(),
             format!("{:.0} ms", report.latency.max_ms),
             format!("{:.1} ms", report.latency.p99_ms),
-            row.logged.map_or_else(|| "–".into(), |n| n.to_string()),
+            row.logged.map_or_else(|| "–".into(), |logged| logged.decisions.to_string()),
             row.log.map_or_else(|| "–".into(), |log| log.dropped.to_string()),
-            row.note.clone(),
+            note(row),
         ]);
     }
     table.to_string()
+}
+
+fn note(row: &Row) -> String {
+    match row.logged {
+        Some(logged) if logged.elsewhere > 0 => {
+            format!("{}: {} of them half an hour or more away", row.note, logged.elsewhere)
+        }
+        _ => row.note.clone(),
+    }
 }
 
 fn not_answered(report: &Report) -> String {
