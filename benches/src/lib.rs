@@ -1,4 +1,6 @@
-//! What the benches share: prompts of a given length, the artifact under test, an echo server.
+//! What the benches share: prompts of a given length, the artifact under test, an echo server. The load client is in `load`.
+
+pub mod load;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
