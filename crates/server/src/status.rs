@@ -7,6 +7,9 @@ use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+/// Bytes of a refusal: it goes into the trailers twice, escaped, and clients refuse trailers above 8 KiB.
+const LONGEST_TOLD: usize = 600;
+
 /// Why a request was not answered with a decision.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub(crate) enum RequestError {
@@ -25,8 +28,14 @@ pub(crate) enum RequestError {
 }
 
 impl RequestError {
+    /// `expected` may repeat what was sent: as much of it is told as fits into a trailer of any client.
     pub(crate) fn invalid(field: &'static str, expected: impl Into<String>) -> Self {
-        Self::Invalid { field, expected: expected.into() }
+        let mut expected = expected.into();
+        if expected.len() > LONGEST_TOLD {
+            expected.truncate(expected.floor_char_boundary(LONGEST_TOLD));
+            expected.push_str("...");
+        }
+        Self::Invalid { field, expected }
     }
 
     /// A model or pair that the artifact cannot speak of; `field` is where the request named it.
