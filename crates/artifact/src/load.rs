@@ -422,6 +422,10 @@ fn read_classifier(
     backend: Backend,
 ) -> Result<(Classifier, String), ArtifactError> {
     let config = manifest.network.config().map_err(|e| invalid(folder, "network", &e))?;
+    if config.embedding != 0 {
+        let reason = format!("expected 0, for the fast tier reads no vector, found {}", config.embedding);
+        return Err(invalid(folder, "network.embedding", &reason));
+    }
     let models: Result<Vec<_>, _> = manifest.models.iter().map(|m| ModelName::new(m)).collect();
     let models = models.map_err(|e| invalid(folder, "models", &e))?;
     let device = backend.device().map_err(|e| invalid(folder, "backend", &e))?;

@@ -153,6 +153,9 @@ pub struct StageRecord {
     pub escalation_rate: f64,
 }
 
+/// Tokens of a head or a tail at most, as in a router's artifact.
+const MOST_TOKENS: usize = 1 << 16;
+
 /// How text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -167,10 +170,12 @@ impl From<&FeatureConfig> for FeatureRecord {
     }
 }
 
-impl From<FeatureRecord> for FeatureConfig {
-    fn from(record: FeatureRecord) -> Self {
-        let FeatureRecord { head_tokens, tail_tokens } = record;
-        Self { head_tokens, tail_tokens, ..Self::default() }
+impl FeatureRecord {
+    /// The configuration; `None` for one that no verifier can have.
+    pub(crate) fn config(self) -> Option<FeatureConfig> {
+        let Self { head_tokens, tail_tokens } = self;
+        let can_be = (1..=MOST_TOKENS).contains(&head_tokens) && tail_tokens <= MOST_TOKENS;
+        can_be.then(|| FeatureConfig { head_tokens, tail_tokens, ..FeatureConfig::default() })
     }
 }
 

@@ -8,14 +8,15 @@ use std::path::Path;
 
 use artifact::{
     Artifact, ArtifactError, CalibrationRecord, DataSummary, DeepDraft, DeepPair, DeepTier, Draft,
-    EncoderPlace, EncoderPrecision, FORMAT_VERSION, Manifest, Metrics, OperatingPoint, PairCalibrator,
-    Splits, read_encoder,
+    EncoderPlace, EncoderPrecision, FORMAT_VERSION, Interval, Manifest, Metrics, OperatingPoint,
+    PairCalibrator, Splits, read_encoder,
 };
 use calibration::{Band, Bounds, Calibrator, Knot, Map, PlattScaling, SliceOffsets, VennAbers};
 use classifier::{Abilities, Backend, Classifier, GeneralAxis, NetworkConfig, NgramTable};
 use corpus::starter;
 use encoder::{EncoderFiles, EncoderOptions};
-use features::SURFACE_LEN;
+use features::{FeatureConfig, SURFACE_LEN};
+use sha2::{Digest, Sha256};
 use types::ModelPair;
 
 fn pair() -> ModelPair {
@@ -31,7 +32,8 @@ fn steps() -> VennAbers {
 }
 
 fn write(folder: &Path, slope: f64) -> Result<Manifest, ArtifactError> {
-    let config = NetworkConfig { latent: 2, token_dim: 4, hidden: 4, ..NetworkConfig::default() };
+    let features = FeatureConfig { token_bits: 8, ..FeatureConfig::default() };
+    let config = NetworkConfig { features, latent: 2, token_dim: 4, hidden: 4, ..NetworkConfig::default() };
     let device = Backend::Flex.device().unwrap();
     let ngrams: [&[u64]; 1] = [&[3, 5, 8]];
     let ngrams = NgramTable::fit(ngrams.into_iter(), 1, 8);
@@ -274,4 +276,80 @@ fn thresholds_are_bound_to_the_deep_tier_they_were_selected_with() {
     assert_ne!(narrow, bound(Some(&deep_tier(&weights, &fast, 0.6)), "wider"), "another band");
     assert_ne!(narrow, bound(Some(&deep_tier(&deep_weights(), &fast, 0.5)), "other"), "another network");
     assert_ne!(narrow, bound(None, "alone"), "no deep tier");
+}
+
+/// A network that wants a vector where the fast tier has none would fail in the middle of a query.
+#[test]
+fn a_fast_tier_that_reads_vectors_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("a");
+    write(&at, 1.0).unwrap();
+    edit(&at.join("manifest.json"), |text| {
+        let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        manifest["network"]["embedding"] = 3.into();
+        let mut manifest: Manifest = serde_json::from_value(manifest).unwrap();
+        manifest.sha256.clear();
+        let bare = format!("{}\n", serde_json::to_string_pretty(&manifest).unwrap());
+        manifest.sha256 = Sha256::digest(bare).iter().map(|byte| format!("{byte:02x}")).collect();
+        serde_json::to_string_pretty(&manifest).unwrap()
+    });
+    let refused = load(&at).unwrap_err().to_string();
+    assert!(refused.contains("manifest.json") && refused.contains("network.embedding"), "{refused}");
+}
+
+/// The whole artifact that the fuzz targets `artifact` and `weights` tamper with, and their seeds of it.
+#[test]
+#[ignore = "writes into fuzz/"]
+fn fixtures_of_fuzzing_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, at) = (folder.path().join("first"), folder.path().join("artifact"));
+    write(&first, 1.0).unwrap();
+    let artifact = load(&first).unwrap();
+    let mut draft = artifact.draft();
+    let strong_call_rate = Interval { value: 0.5, lower: 0.4, upper: 0.6 };
+    let point = OperatingPoint {
+        low: 0.25,
+        high: 0.5,
+        probability_of_low: 0.5,
+        objective: "strong-call-rate 0.5".into(),
+        data: "none".into(),
+        split: "calibrate".into(),
+        rows: 40,
+        created: "2026-01-01T00:00:00Z".into(),
+        measured: [("strong_call_rate".to_owned(), strong_call_rate)].into(),
+        certificate: None,
+        labels_needed: Some(7),
+        certified_slices: BTreeMap::new(),
+        accuracy_curve: Vec::new(),
+        bound_to: String::new(),
+    };
+    draft.operating_points = [("default".to_owned(), [(pair().to_string(), point)].into())].into();
+    draft.high_stakes = vec!["category:law".into()];
+    draft.write(&at, |_| Vec::new()).unwrap();
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    for (name, letters) in [
+        ("manifest.json", "mM"),
+        ("weights.safetensors", "wW"),
+        ("calibrator.json", "cC"),
+        ("general.safetensors", "g"),
+        ("probes.json", "p"),
+    ] {
+        let bytes = fs::read(at.join(name)).unwrap();
+        fs::create_dir_all(fuzz.join("fixtures/artifact")).unwrap();
+        fs::write(fuzz.join("fixtures/artifact").join(name), &bytes).unwrap();
+        for letter in letters.chars() {
+            seed(&fuzz, "artifact", &format!("{letter}-{name}"), letter, &bytes);
+        }
+        match name {
+            "weights.safetensors" => seed(&fuzz, "weights", "classifier", 'c', &bytes),
+            "general.safetensors" => seed(&fuzz, "weights", "general-axis", 'g', &bytes),
+            _ => {}
+        }
+    }
+}
+
+fn seed(fuzz: &Path, target: &str, name: &str, letter: char, bytes: &[u8]) {
+    let folder = fuzz.join("seeds").join(target);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(name), [&[letter as u8], bytes].concat()).unwrap();
 }

@@ -208,3 +208,29 @@ fn other_formats_are_named() {
     fs::write(folder.path().join("manifest.json"), "{\"format_version\": 4}").unwrap();
     assert!(matches!(VerifierArtifact::load(folder.path()), Err(ArtifactError::NotAVerifier(_))));
 }
+
+/// The whole verifier that the fuzz targets `verifier` and `weights` tamper with, and their seeds of it.
+#[test]
+#[ignore = "writes into fuzz/"]
+fn fixtures_of_fuzzing_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("verifier");
+    let verifier = verifier();
+    draft(&verifier, Some(cascade(""))).write(&at, |_| Vec::new()).unwrap();
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    for (target, name, seed) in [
+        ("verifier", "manifest.json", "m"),
+        ("verifier", "manifest.json", "M"),
+        ("verifier", "verifier.safetensors", "w"),
+        ("verifier", "calibrator.json", "c"),
+        ("verifier", "probes.json", "p"),
+        ("weights", "verifier.safetensors", "v"),
+    ] {
+        let bytes = fs::read(at.join(name)).unwrap();
+        let (fixtures, seeds) = (fuzz.join("fixtures/verifier"), fuzz.join("seeds").join(target));
+        fs::create_dir_all(&fixtures).unwrap();
+        fs::create_dir_all(&seeds).unwrap();
+        fs::write(fixtures.join(name), &bytes).unwrap();
+        fs::write(seeds.join(format!("{seed}-{name}")), [seed.as_bytes(), &bytes].concat()).unwrap();
+    }
+}

@@ -94,8 +94,12 @@ impl Timestamp {
             field("timestamp", format!("expected RFC 3339 or seconds since the epoch, found {found}"))
         };
         match self {
-            Self::Seconds(s) if s.is_finite() && s.abs() < 1e12 => Ok((s * 1e6).round() as i64),
-            Self::Seconds(s) => Err(bad(s.to_string())),
+            Self::Seconds(s) => {
+                // As far as years have four digits: what is kept must be writable.
+                let stamp = jiff::Timestamp::from_microsecond((s * 1e6).round() as i64);
+                let stamp = stamp.ok().filter(|_| s.is_finite());
+                stamp.map(jiff::Timestamp::as_microsecond).ok_or_else(|| bad(s.to_string()))
+            }
             Self::Text(text) => {
                 let stamp = text.parse::<jiff::Timestamp>().or_else(|_| us_style(text));
                 stamp.map(jiff::Timestamp::as_microsecond).map_err(|_| bad(format!("{text:?}")))
@@ -128,7 +132,9 @@ impl Record {
         let mut evidence = Evidence::default();
         for (name, value) in self.outcomes {
             let at = format!("outcomes.{name}");
-            evidence.outcomes.insert(model(&name, &at)?, score(value, &at)?);
+            if evidence.outcomes.insert(model(&name, &at)?, score(value, &at)?).is_some() {
+                return Err(field(&at, "expected one score of a model, found it twice, but for white space"));
+            }
         }
         evidence.preferences =
             self.preferences.iter().map(PreferenceRecord::preference).collect::<Result<_, _>>()?;
@@ -141,7 +147,12 @@ impl Record {
             if !evidence.outcomes.contains_key(&model) {
                 return Err(field(&at, "expected an outcome of the same model, found none"));
             }
-            evidence.answers.insert(model, record.answer(&at)?);
+            if evidence.answers.insert(model, record.answer(&at)?).is_some() {
+                return Err(field(
+                    &at,
+                    "expected one answer of a model, found it twice, but for white space",
+                ));
+            }
         }
         let weight = self.weight.unwrap_or(1.0);
         if !(weight.is_finite() && weight > 0.0) {

@@ -1,8 +1,14 @@
 //! The memory of a router: a record per decision and per outcome, the stores they go to, the writer that keeps them off
 //! the hot path, and what of both belongs together. Nothing here decides, scores or watches.
 
+#[cfg(test)]
+extern crate self as decision_log;
+
 mod fingerprint;
 mod follow;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod join;
 pub mod parquet;
 mod reader;

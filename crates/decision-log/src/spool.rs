@@ -112,15 +112,7 @@ impl Spool {
 
     /// Appends a batch and syncs it: whole lines are kept even where a later one fails.
     pub(crate) fn append(&mut self, batch: &Batch) -> Result<(), SpoolError> {
-        let mut text = Vec::new();
-        for decision in &batch.decisions {
-            serde_json::to_writer(&mut text, &Line::<_, &OutcomeRecord>::Decision(decision))?;
-            text.push(b'\n');
-        }
-        for outcome in &batch.outcomes {
-            serde_json::to_writer(&mut text, &Line::<&DecisionRecord, _>::Outcome(outcome))?;
-            text.push(b'\n');
-        }
+        let text = lines(batch)?;
         let held = self.bytes();
         if held + text.len() as u64 > self.most_bytes {
             return Err(SpoolError::Full { folder: self.folder.clone(), held, most: self.most_bytes });
@@ -162,15 +154,9 @@ impl Spool {
         }
         let Some((path, _)) = self.closed.front() else { return Ok(None) };
         let io = |source| SpoolError::Io { path: path.clone(), source };
-        let mut segment = Segment { path: path.clone(), ..Segment::default() };
-        for line in BufReader::new(File::open(path).map_err(io)?).split(b'\n') {
-            match serde_json::from_slice(&line.map_err(io)?) {
-                Ok(Line::Decision(decision)) => segment.batch.decisions.push(decision),
-                Ok(Line::Outcome(outcome)) => segment.batch.outcomes.push(outcome),
-                Err(_) => segment.unreadable += 1,
-            }
-        }
-        Ok(Some(segment))
+        let lines = BufReader::new(File::open(path).map_err(io)?);
+        let (batch, unreadable) = read_lines(lines).map_err(io)?;
+        Ok(Some(Segment { path: path.clone(), batch, unreadable }))
     }
 
     /// Removes the segment that was read last. One with lines that were no records is put aside instead.
@@ -201,4 +187,31 @@ impl Spool {
         }
         file.sync_data().map_err(io)
     }
+}
+
+/// The lines of a segment that hold a batch.
+pub(crate) fn lines(batch: &Batch) -> Result<Vec<u8>, serde_json::Error> {
+    let mut text = Vec::new();
+    for decision in &batch.decisions {
+        serde_json::to_writer(&mut text, &Line::<_, &OutcomeRecord>::Decision(decision))?;
+        text.push(b'\n');
+    }
+    for outcome in &batch.outcomes {
+        serde_json::to_writer(&mut text, &Line::<&DecisionRecord, _>::Outcome(outcome))?;
+        text.push(b'\n');
+    }
+    Ok(text)
+}
+
+/// The records of a segment's lines, and how many lines hold none.
+pub(crate) fn read_lines(segment: impl BufRead) -> std::io::Result<(Batch, u64)> {
+    let (mut batch, mut unreadable) = (Batch::default(), 0);
+    for line in segment.split(b'\n') {
+        match serde_json::from_slice(&line?) {
+            Ok(Line::Decision(decision)) => batch.decisions.push(decision),
+            Ok(Line::Outcome(outcome)) => batch.outcomes.push(outcome),
+            Err(_) => unreadable += 1,
+        }
+    }
+    Ok((batch, unreadable))
 }

@@ -137,7 +137,8 @@ impl Call {
             * amount("output_usd_per_million_tokens", price.output_usd_per_million_tokens)?;
         let batch = share("batch_share", self.batch_share)?;
         let discount = (1.0 - batch) + batch * amount("batch_multiplier", price.batch_multiplier)?;
-        Ok((input + output) / 1e6 * discount)
+        // Each number is finite; what they multiply to need not be.
+        amount("cost of a call", (input + output) / 1e6 * discount)
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::error::amount;
 use crate::{CacheUse, Call, EconomicsError, Price, Upkeep};
 
 /// Why prices were refused.
@@ -29,6 +30,14 @@ pub enum PricesError {
         model: String,
         /// The models there are.
         known: Vec<String>,
+    },
+    /// A number of `[upkeep]` that is impossible.
+    #[error("{file}: upkeep: {source}")]
+    Upkeep {
+        /// The file, as the caller named it.
+        file: String,
+        /// Field and expectation.
+        source: EconomicsError,
     },
     /// A number that is impossible.
     #[error("{file}: model {model}: {source}")]
@@ -103,6 +112,15 @@ struct ModelRecord {
     latency_s: Option<f64>,
 }
 
+impl UpkeepRecord {
+    fn check(&self) -> Result<(), EconomicsError> {
+        amount("monthly_usd", self.monthly_usd)?;
+        amount("setup_usd", self.setup_usd)?;
+        amount("router_usd_per_request", self.router_usd_per_request)?;
+        Ok(())
+    }
+}
+
 fn one() -> f64 {
     1.0
 }
@@ -111,11 +129,15 @@ impl Prices {
     /// Reads the text of a file, which errors call `file`.
     ///
     /// # Errors
-    /// When a key is missing, unknown or of the wrong type.
+    /// When a key is missing, unknown or of the wrong type, or an upkeep is no amount.
     pub fn parse(file: &str, text: &str) -> Result<Self, PricesError> {
         let malformed =
             |e: toml::de::Error| PricesError::Malformed { file: file.to_owned(), reason: e.to_string() };
-        Ok(Self { file: file.to_owned(), record: toml::from_str(text).map_err(malformed)? })
+        let record: PricesRecord = toml::from_str(text).map_err(malformed)?;
+        if let Some(upkeep) = &record.upkeep {
+            upkeep.check().map_err(|source| PricesError::Upkeep { file: file.to_owned(), source })?;
+        }
+        Ok(Self { file: file.to_owned(), record })
     }
 
     /// The models that have a price, by name.
@@ -185,11 +207,7 @@ impl Prices {
             };
             call.cost_usd(&price)
         });
-        cost.map_err(|source| PricesError::Impossible {
-            file: self.file.clone(),
-            model: model.to_owned(),
-            source,
-        })
+        cost.map_err(|source| self.impossible(model, source))
     }
 
     /// What routing itself costs, fixed and for each request, where the file says so.
@@ -201,9 +219,14 @@ impl Prices {
     /// Seconds a call of the model takes, as the file has it; none where it does not say.
     ///
     /// # Errors
-    /// When the model is not in the file.
+    /// When the model is not in the file, or that is no time.
     pub fn latency_s(&self, model: &str) -> Result<Option<f64>, PricesError> {
-        Ok(self.model(model)?.latency_s)
+        let latency_s = self.model(model)?.latency_s.map(|seconds| amount("latency_s", seconds));
+        latency_s.transpose().map_err(|source| self.impossible(model, source))
+    }
+
+    fn impossible(&self, model: &str, source: EconomicsError) -> PricesError {
+        PricesError::Impossible { file: self.file.clone(), model: model.to_owned(), source }
     }
 
     fn model(&self, model: &str) -> Result<&ModelRecord, PricesError> {
@@ -253,5 +276,13 @@ output_usd_per_million_tokens = 0.4
         let negative = prices(&TEXT.replace("= 0.4", "= -0.4")).unwrap();
         let error = negative.call_usd("small", 1.0).unwrap_err().to_string();
         assert!(error.contains("model small: output_usd_per_million_tokens is -0.4"), "{error}");
+        let endless = prices(&TEXT.replace("= 0.4", "= 1e308\nverbosity = 1e9\nlatency_s = -1")).unwrap();
+        let error = endless.call_usd("small", 1.0).unwrap_err().to_string();
+        assert!(error.contains("model small: cost of a call is inf"), "{error}");
+        let error = endless.latency_s("small").unwrap_err().to_string();
+        assert!(error.contains("model small: latency_s is -1"), "{error}");
+        let upkeep = "[upkeep]\nmonthly_usd = nan\nsetup_usd = 0\nrouter_usd_per_request = 0\n";
+        let error = prices(&format!("{TEXT}{upkeep}")).unwrap_err().to_string();
+        assert!(error.contains("prices.toml: upkeep: monthly_usd is NaN"), "{error}");
     }
 }

@@ -200,6 +200,11 @@ impl EncoderConfig {
         fits("layers", used, format!("1 to {layers}"), (1..=layers).contains(&used))?;
         let divides = heads > 0 && hidden > 0 && hidden.is_multiple_of(heads);
         fits("num_attention_heads", heads, format!("a divisor of hidden_size {hidden}"), divides)?;
+        let epsilon = self.shape.epsilon;
+        if !(epsilon.is_finite() && epsilon > 0.0) {
+            let (expected, found) = ("a number above 0".to_owned(), epsilon.to_string());
+            return Err(EncoderError::Option { option: "layer_norm_eps", expected, found });
+        }
         let most = positions.saturating_sub(2);
         let budget = self.head_tokens.saturating_add(self.tail_tokens);
         let within = self.head_tokens > 0 && budget <= most;
@@ -279,6 +284,9 @@ mod tests {
         );
         assert!(read(&MINILM.replace("384", "385"), &none).starts_with("num_attention_heads"));
         assert!(read("{}", &none).contains("missing field"));
+        assert!(
+            read(&MINILM.replace("1e-12", "-1.0"), &none).starts_with("layer_norm_eps: expected a number")
+        );
         let layers = EncoderOptions { layers: Some(7), ..none.clone() };
         assert_eq!(read(MINILM, &layers), "layers: expected 1 to 6, found 7");
         let long = EncoderOptions { head_tokens: Some(usize::MAX), ..none };

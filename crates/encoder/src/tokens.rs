@@ -1,5 +1,8 @@
 //! Text to token ids within a budget: head and tail of what is long.
 
+use std::panic::catch_unwind;
+
+use serde::de::IgnoredAny;
 use tokenizers::Tokenizer;
 
 use crate::{EncoderConfig, EncoderError};
@@ -23,16 +26,16 @@ impl Tokens {
     ///
     /// # Errors
     /// When the bytes are no tokenizer, it lacks `[CLS]` or `[SEP]`, or knows more tokens than the encoder.
-    pub fn read(tokenizer: &[u8], config: &EncoderConfig) -> Result<Self, EncoderError> {
-        let mut tokenizer =
-            Tokenizer::from_bytes(tokenizer).map_err(|e| EncoderError::Tokenizer(e.to_string()))?;
+    pub fn read(json: &[u8], config: &EncoderConfig) -> Result<Self, EncoderError> {
+        let mut tokenizer = tokenizer(json)?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| EncoderError::Tokenizer(e.to_string()))?;
-        let known = tokenizer.get_vocab_size(true);
-        if known > config.shape.vocabulary {
-            let rows = config.shape.vocabulary;
+        // Ids need not be as many as tokens: it is the highest that has to have a row.
+        let highest = tokenizer.get_vocab(true).into_values().max();
+        let rows = config.shape.vocabulary;
+        if let Some(id) = highest.filter(|id| *id as usize >= rows) {
             return Err(EncoderError::Tokenizer(format!(
-                "{known} tokens, but the word table has {rows} rows"
+                "a token of id {id}, but the word table has {rows} rows"
             )));
         }
         let special = |name: &str| {
@@ -89,5 +92,15 @@ impl Tokens {
     pub fn to_json(&self) -> Result<Vec<u8>, EncoderError> {
         let json = self.tokenizer.to_string(false).map_err(|e| EncoderError::Tokenizer(e.to_string()))?;
         Ok(json.into_bytes())
+    }
+}
+
+/// The tokenizer of a file. Its reader panics at JSON that breaks off inside the decoder and at a normaliser's table that
+/// is none: both are a refusal like any other.
+fn tokenizer(json: &[u8]) -> Result<Tokenizer, EncoderError> {
+    serde_json::from_slice::<IgnoredAny>(json).map_err(|e| EncoderError::Tokenizer(e.to_string()))?;
+    match catch_unwind(|| Tokenizer::from_bytes(json)) {
+        Ok(read) => read.map_err(|e| EncoderError::Tokenizer(e.to_string())),
+        Err(_) => Err(EncoderError::Tokenizer("a part of it is not what its type says".to_owned())),
     }
 }

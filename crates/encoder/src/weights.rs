@@ -91,6 +91,13 @@ impl<'a> Weights<'a> {
         self.file.tensor(&format!("{}{packed}", self.prefix)).ok()?;
         let [rows, width] = shape else { return None };
         let floats = || {
+            if !width.is_multiple_of(GROUP) {
+                return Err(EncoderError::Tensor {
+                    name: packed.clone(),
+                    expected: format!("rows of whole groups of {GROUP}"),
+                    found: format!("shape {shape:?}"),
+                });
+            }
             let nibbles = self.view(&packed, &[*rows, width / 2])?;
             let scales = self.values(&format!("{name}{SCALE}"), &[*rows, width / GROUP])?;
             let values = nibbles.data().iter().flat_map(|byte| [byte & 15, byte >> 4]);

@@ -2,10 +2,10 @@
 //! query stands in a signed token (`token`); what was said to it is remembered for retries (`replay`). What a verdict
 //! is lives in `router`, how it looks on the wire in `convert`.
 
-mod convert;
+pub(crate) mod convert;
 mod fault;
 mod replay;
-mod token;
+pub(crate) mod token;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,9 @@
 //! The gRPC server: wire in, wire out. Configuration, conversions, health, reflection, drain.
 //! What a decision is lives in `router`; nothing here scores or compares.
 
+#[cfg(test)]
+extern crate self as server;
+
 mod access;
 mod cascade;
 pub mod cli;
@@ -9,6 +12,9 @@ mod convert;
 mod drain;
 mod explain;
 mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod intents;
 mod listen;

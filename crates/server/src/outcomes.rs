@@ -43,7 +43,7 @@ impl From<OutcomeError> for RequestError {
 }
 
 /// A report understood, and whether it is late.
-fn understood(
+pub(crate) fn understood(
     request: v1::ReportOutcomeRequest,
     horizon: Duration,
     now_us: i64,

@@ -18,6 +18,8 @@ pub(crate) const DOMAIN: &str = "rung";
 
 /// The trailer by which a server tells gRPC's own retries when to come back, milliseconds.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// Bytes of a refusal: it goes into the trailers twice, escaped, and clients refuse trailers above 8 KiB.
+const LONGEST_TOLD: usize = 600;
 
 /// Why a request was not answered with a decision.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -40,8 +42,14 @@ pub(crate) enum RequestError {
 }
 
 impl RequestError {
+    /// `expected` may repeat what was sent: as much of it is told as fits into a trailer of any client.
     pub(crate) fn invalid(field: &'static str, expected: impl Into<String>) -> Self {
-        Self::Invalid { field, expected: expected.into() }
+        let mut expected = expected.into();
+        if expected.len() > LONGEST_TOLD {
+            expected.truncate(expected.floor_char_boundary(LONGEST_TOLD));
+            expected.push_str("...");
+        }
+        Self::Invalid { field, expected }
     }
 
     /// A model or pair that the artifact cannot speak of; `field` is where the request named it.

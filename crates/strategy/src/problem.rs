@@ -9,6 +9,12 @@ use types::ModelError;
 /// Names this much alike may be the same, mistyped: normalised Damerau-Levenshtein similarity in [0, 1].
 const ALIKE: f64 = 0.6;
 
+/// Names that are listed where none is alike.
+const MOST_LISTED: usize = 20;
+
+/// Names longer than this are not compared: comparing takes the product of both lengths in time and memory.
+const LONGEST_COMPARED: usize = 64;
+
 /// Whether a policy with this problem can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -104,7 +110,7 @@ pub enum Fault {
         what: &'static str,
         /// The name.
         name: String,
-        /// The names there are.
+        /// Names there are, twenty at most.
         known: Vec<String>,
         /// The one that was probably meant.
         nearest: Option<String>,
@@ -183,8 +189,9 @@ impl Fault {
         name: &str,
         known: impl IntoIterator<Item = S>,
     ) -> Self {
-        let known: Vec<String> = known.into_iter().map(|name| name.to_string()).collect();
+        let mut known: Vec<String> = known.into_iter().map(|name| name.to_string()).collect();
         let nearest = nearest(name, known.iter().map(String::as_str));
+        known.truncate(MOST_LISTED);
         Self::UnknownName { what, name: name.to_owned(), known, nearest }
     }
 
@@ -218,6 +225,8 @@ fn priced_models(priced: &[String]) -> String {
 }
 
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let short = |name: &str| name.len() <= LONGEST_COMPARED;
+    let known = known.filter(|other| short(name) && short(other));
     let scored = known.map(|other| (strsim::normalized_damerau_levenshtein(name, other), other));
     let best = scored.filter(|(alike, _)| *alike >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
     best.map(|(_, other)| other.to_owned())

@@ -18,8 +18,8 @@ impl Program {
     /// Reads and validates a policy; `file` is what its problems call it.
     ///
     /// # Errors
-    /// Everything that is wrong with it, warnings among it, in the order of the text. Warnings alone are no error:
-    /// see [`Program::warnings`].
+    /// Everything that is wrong with it, up to a hundred errors and as many warnings, in the order of the text. Warnings
+    /// alone are no error: see [`Program::warnings`].
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
         let (table, syntax) = DeTable::parse_recoverable(text);
         let mut report = Report::new(file, text);
@@ -92,7 +92,7 @@ impl Reader<'_> {
     fn goto(&mut self, entry: &Entry<'_>) -> Option<Goto> {
         let name = entry.text(&mut self.report)?;
         let to = self.names.iter().position(|(known, _)| *known == name);
-        if to.is_none() {
+        if to.is_none() && self.report.tells_errors() {
             let known = self.names.iter().map(|(name, _)| *name);
             self.report.add(entry.place.clone(), Fault::unknown_name("strategy", name, known));
         }

@@ -1,9 +1,13 @@
 //! Tables and values of a TOML text with their places: typed reading that reports what it finds and goes on.
 
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 use crate::report::Report;
 use crate::{Fault, Place};
+
+/// A key is shown up to so many bytes: what is under it repeats it.
+const LONGEST_SHOWN: usize = 100;
 
 /// A table and where it stands.
 pub(crate) struct Section<'t> {
@@ -28,15 +32,24 @@ impl<'t> Section<'t> {
 
     fn path(&self, key: &str) -> String {
         let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-        let key = if bare { key.to_owned() } else { format!("{key:?}") };
+        let shown = &key[..key.floor_char_boundary(LONGEST_SHOWN)];
+        let key = match (bare, shown.len() < key.len()) {
+            (true, false) => key.to_owned(),
+            (false, false) => format!("{key:?}"),
+            (_, true) => format!("{shown:?}..."),
+        };
         if self.place.key.is_empty() { key } else { format!("{}.{key}", self.place.key) }
     }
 
     /// The value of a key, where there is one.
     pub(crate) fn get(&self, report: &Report<'_>, key: &str) -> Option<Entry<'t>> {
         let (_, value) = self.table.iter().find(|(name, _)| name.get_ref() == key)?;
+        Some(self.entry(report, key, value))
+    }
+
+    fn entry(&self, report: &Report<'_>, key: &str, value: &'t Spanned<DeValue<'t>>) -> Entry<'t> {
         let at = value.span().start;
-        Some(Entry { value: value.get_ref(), place: report.place(self.path(key), at), at })
+        Entry { value: value.get_ref(), place: report.place(self.path(key), at), at }
     }
 
     /// The value of a key without which the table says nothing.
@@ -77,8 +90,11 @@ impl<'t> Section<'t> {
 
     /// Every key with its value, in the order of the keys.
     pub(crate) fn entries(&self, report: &Report<'_>) -> Vec<(&'t str, Entry<'t>)> {
-        let keys = self.table.keys().map(|key| key.get_ref().as_ref());
-        keys.filter_map(|key| Some((key, self.get(report, key)?))).collect()
+        let entry = |(key, value): (&'t Spanned<DeString<'t>>, &'t Spanned<DeValue<'t>>)| {
+            let key = key.get_ref().as_ref();
+            (key, self.entry(report, key, value))
+        };
+        self.table.iter().map(entry).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Models and how they are ordered: names, the weak/strong pair, the ladder.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -130,10 +131,10 @@ impl Ladder {
         if models.len() < 2 {
             return Err(ModelError::TooShort(models.len()));
         }
-        for (i, model) in models.iter().enumerate() {
-            if models[..i].contains(model) {
-                return Err(ModelError::Duplicate(model.clone()));
-            }
+        // A set: a caller who names a hundred thousand models is not answered by comparing each with each.
+        let mut named = HashSet::with_capacity(models.len());
+        if let Some(model) = models.iter().find(|model| !named.insert(*model)) {
+            return Err(ModelError::Duplicate(model.clone()));
         }
         Ok(Self(models))
     }

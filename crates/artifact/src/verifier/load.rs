@@ -57,7 +57,15 @@ impl VerifierArtifact {
         }
         let file = folder.join(WEIGHTS);
         let tasks = manifest.tasks.clone();
-        let verifier = Verifier::from_bytes(&read(&file)?, manifest.features.into(), models, tasks)
+        let features = manifest.features.config();
+        let features = features.ok_or_else(|| {
+            invalid(
+                folder,
+                "features",
+                &"expected head_tokens of 1 to 65536 and tail_tokens of at most 65536",
+            )
+        })?;
+        let verifier = Verifier::from_bytes(&read(&file)?, features, models, tasks)
             .map_err(|source| ArtifactError::Weights { file, source })?;
         let (pooled, by_model) = read_calibrators(folder)?;
         check_cascades(folder, &manifest)?;

@@ -22,7 +22,8 @@ pub(super) fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, FieldError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let path = e.path().to_string();
-        field(if path == "." { "line" } else { &path }, e.inner().to_string())
+        // A key may have no name.
+        field(if path == "." || path.is_empty() { "line" } else { &path }, e.inner().to_string())
     })?;
     json.end().map_err(|e| field("line", e.to_string()))?;
     Ok(value)

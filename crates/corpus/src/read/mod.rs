@@ -121,17 +121,24 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>, CorpusError> {
     Ok(Box::new(BufReader::with_capacity(1 << 16, bytes)))
 }
 
+/// The longest line that is read: what a small compressed file unpacks to has no end of its own.
+const MOST_LINE_BYTES: u64 = 64 << 20;
+
 /// Calls `each` with the 1-based number and the bytes of every line that is not blank.
 fn lines(path: &Path, mut each: impl FnMut(usize, &[u8])) -> Result<(), CorpusError> {
     let mut reader = open(path)?;
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
-        let read = reader.read_until(b'\n', &mut line);
+        let read = reader.by_ref().take(MOST_LINE_BYTES + 1).read_until(b'\n', &mut line);
         if read.map_err(|source| CorpusError::Io { file: path.to_owned(), source })? == 0 {
             return Ok(());
         }
         number += 1;
+        if line.len() as u64 > MOST_LINE_BYTES {
+            let reason = format!("line {number} is longer than {MOST_LINE_BYTES} bytes");
+            return Err(CorpusError::Format { file: path.to_owned(), reason });
+        }
         if !line.iter().all(u8::is_ascii_whitespace) {
             each(number, &line);
         }

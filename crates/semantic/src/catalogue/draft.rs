@@ -1,5 +1,7 @@
 //! A catalogue while it is read: every value with its line, so that what is wrong with it can be said with its place.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
 use super::{Aggregation, Catalogue, Fusion, Mode, Route, Settings, Target};
@@ -100,11 +102,11 @@ impl Draft {
         if self.routes.is_empty() {
             return Err(Problem::new(1, "route", "a catalogue needs at least one route"));
         }
-        for (place, route) in self.routes.iter().enumerate() {
-            let twin = self.routes[..place].iter().find(|other| other.name.value == route.name.value);
-            if let Some(twin) = twin {
-                let problem = format!("{:?} is also the route of line {}", route.name.value, twin.name.line);
-                return Err(Problem::new(route.name.line, format!("route[{place}].name"), problem));
+        let mut lines: HashMap<&str, usize> = HashMap::with_capacity(self.routes.len());
+        for (place, DraftRoute { name, .. }) in self.routes.iter().enumerate() {
+            if let Some(twin) = lines.insert(&name.value, name.line) {
+                let problem = format!("{:?} is also the route of line {twin}", name.value);
+                return Err(Problem::new(name.line, format!("route[{place}].name"), problem));
             }
         }
         let settings = self.settings.map(settings).transpose()?.unwrap_or_default();

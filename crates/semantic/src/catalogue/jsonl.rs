@@ -29,9 +29,9 @@ pub(super) fn objects<T: DeserializeOwned>(text: &str) -> impl Iterator<Item = R
         let mut json = serde_json::Deserializer::from_str(line);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let problem = error.inner().to_string();
-            // A question mark stands for a place that is not known, as in half an object.
+            // A question mark stands for a place that is not known, as in half an object; a key may have no name.
             let path = error.path().to_string();
-            let key = if path == "?" { "." } else { path.as_str() };
+            let key = if path == "?" || path.is_empty() { "." } else { path.as_str() };
             Problem::new(at + 1, key, without_place(&problem))
         })?;
         json.end().map_err(|error| Problem::new(at + 1, ".", without_place(&error.to_string())))?;

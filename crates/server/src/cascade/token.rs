@@ -152,10 +152,14 @@ impl TokenKey {
 
     /// The token of some claims.
     pub(crate) fn seal(&self, claims: &Claims) -> String {
-        let mut bytes = claims.to_bytes();
-        let signature = self.signing(&bytes).finalize().into_bytes();
-        bytes.extend_from_slice(&signature);
-        URL_SAFE_NO_PAD.encode(bytes)
+        self.sign(claims.to_bytes())
+    }
+
+    /// A payload, whatever it holds, with its signature.
+    pub(crate) fn sign(&self, mut payload: Vec<u8>) -> String {
+        let signature = self.signing(&payload).finalize().into_bytes();
+        payload.extend_from_slice(&signature);
+        URL_SAFE_NO_PAD.encode(payload)
     }
 
     /// The claims of a token that this key signed and that is still good at `now_ms`.
@@ -298,12 +302,7 @@ mod tests {
 
     #[test]
     fn a_signed_payload_that_is_none_is_refused() {
-        let sealed = |payload: &[u8]| {
-            let mut bytes = payload.to_vec();
-            let signature = key(1).signing(payload).finalize().into_bytes();
-            bytes.extend_from_slice(&signature);
-            key(1).open(&URL_SAFE_NO_PAD.encode(bytes), 1_500)
-        };
+        let sealed = |payload: &[u8]| key(1).open(&key(1).sign(payload.to_vec()), 1_500);
         let payload = claims().to_bytes();
         assert_eq!(sealed(&payload), Ok(claims()));
         let mut newer = payload.clone();
