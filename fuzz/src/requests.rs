@@ -41,7 +41,7 @@ pub fn decode(bytes: &[u8]) {
 }
 
 /// What is no message never reaches a service.
-fn each<M: Message>(message: Result<M, prost::DecodeError>, then: impl FnOnce(M)) {
+fn each<M: Message + Default>(message: Result<M, prost::DecodeError>, then: impl FnOnce(M)) {
     if let Ok(message) = message {
         assert!(M::decode(message.encode_to_vec().as_slice()).is_ok());
         then(message);
@@ -82,11 +82,13 @@ fn info() -> Option<ArtifactInfo> {
         name: "fuzz".to_owned(),
         version: "0".to_owned(),
         calibrator_version: "0".to_owned(),
+        manifest_sha256: String::new(),
         default_pair: pair.clone(),
         pairs: vec![pair],
         models: vec![strong, weak],
         operating_points: Vec::new(),
         high_stakes: Vec::new(),
+        slices: Vec::new(),
         warnings: Vec::new(),
         simulated: true,
         created: String::new(),
