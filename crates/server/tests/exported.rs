@@ -111,7 +111,7 @@ async fn ask(server: &support::Running) {
     hasty.set_timeout(Duration::from_millis(4));
     let _ = client.route(hasty).await;
     let medium = v1::RouteRequest {
-        models: Some(v1::route_request::Models::Pair(v1::ModelPair {
+        models: Some(v1::route_request::Models::Pair(v1::Pair {
             strong: "starter-large".into(),
             weak: "starter-medium".into(),
         })),
