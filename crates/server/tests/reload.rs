@@ -169,13 +169,16 @@ async fn reload(admin: &mut Admin, things: &[&str]) -> BTreeMap<String, (v1::Rel
     answer.things.into_iter().map(|it| (it.thing.clone(), (it.result(), it.problems))).collect()
 }
 
-/// Callers of every kind who ask all the time: every answer's artifact and strategy, a batch's together.
+/// Artifact and strategy of an answer.
+type Seen = (String, String);
+
+/// Callers of every kind who ask all the time; what they see, a batch's answers together.
 struct Load {
     stop: Arc<AtomicBool>,
-    callers: Vec<JoinHandle<Vec<Vec<(String, String)>>>>,
+    callers: Vec<JoinHandle<Vec<Vec<Seen>>>>,
 }
 
-fn seen(answer: v1::RouteResponse) -> (String, String) {
+fn seen(answer: v1::RouteResponse) -> Seen {
     (answer.artifact_version, answer.strategy)
 }
 
@@ -217,7 +220,7 @@ impl Load {
         Self { stop, callers }
     }
 
-    async fn end(self) -> Vec<Vec<(String, String)>> {
+    async fn end(self) -> Vec<Vec<Seen>> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         for caller in self.callers {
