@@ -1,5 +1,5 @@
-//! A capacity model: what a decision takes is measured, fitted to lines, and carried on to rates that no machine here has.
-//! The page it writes is docs/capacity.md.
+//! A capacity model: what a decision takes is measured, fitted to lines, and carried on to rates that no machine here
+//! has. The page it writes is docs/capacity.md.
 
 mod fit;
 mod measure;

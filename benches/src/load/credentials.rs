@@ -1,5 +1,5 @@
-//! What a server under load is given to trust and to show: a certificate authority, its certificate, its tokens. They lie
-//! in a folder behind a symbolic link, as Kubernetes mounts secrets, so that all of them change at once.
+//! What a server under load is given to trust and to show: a certificate authority, its certificate, its tokens. They
+//! lie in a folder behind a symbolic link, as Kubernetes mounts secrets, so that all of them change at once.
 
 use std::fs;
 use std::os::unix::fs::symlink;

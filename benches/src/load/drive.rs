@@ -1,5 +1,5 @@
-//! One run: requests are sent when they are due, or as fast as callers are answered, and what comes of them is counted.
-//! Each thread has its own connections and its own tally; nothing is shared while it runs.
+//! One run: requests are sent when they are due, or as fast as callers are answered, and what comes of them is
+//! counted. Each thread has its own connections and its own tally; nothing is shared while it runs.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

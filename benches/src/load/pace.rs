@@ -1,5 +1,5 @@
-//! When requests are due. What was due is due whether or not earlier answers are back: that is what keeps latencies free
-//! of coordinated omission.
+//! When requests are due. What was due is due whether or not earlier answers are back: that is what keeps latencies
+//! free of coordinated omission.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +10,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
-/// How often it is looked at what is due, at most. A sleep of tokio is a millisecond at least, half of the latencies that are
-/// looked for; a thread of the system sleeps a twentieth of that.
+/// How often it is looked at what is due, at most. A sleep of tokio is a millisecond at least, as long as the latencies
+/// that are looked for; a thread of the system sleeps a tenth of that.
 const TICK: Duration = Duration::from_micros(100);
 /// What is due may change while it is waited for.
 const LONGEST: Duration = Duration::from_millis(1);

@@ -1,5 +1,5 @@
-//! The server under load: a process of its own, with each thing that can be switched on switched on or not, and what the
-//! system says of it.
+//! The server under load: a process of its own, with each thing that can be switched on switched on or not, and what
+//! the system says of it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
