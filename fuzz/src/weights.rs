@@ -65,7 +65,7 @@ fn verifier(bytes: &[u8]) {
     let read = |bytes: &[u8]| Verifier::from_bytes(bytes, FeatureConfig::default(), models(), tasks());
     match read(bytes) {
         Ok(verifier) => {
-            same_again(verifier.to_bytes(), |bytes| read(bytes).and_then(|again| again.to_bytes()))
+            same_again(verifier.to_bytes(), |bytes| read(bytes).and_then(|again| again.to_bytes()));
         }
         Err(error) => is_told(&error),
     }

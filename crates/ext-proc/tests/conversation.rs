@@ -238,6 +238,9 @@ impl Seen {
 
 const CHAT: &[u8] = br#"{"model": "auto", "messages": [{"role": "user", "content": "Prove it."}]}"#;
 
+/// Headers, body, and the status and the reason it comes to.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [u8], i32, &'a str);
+
 #[tokio::test]
 async fn a_decision_becomes_headers() {
     let mut front = front(options(), strong).await;
@@ -290,7 +293,7 @@ async fn what_cannot_be_routed_is_refused_or_passes_with_a_mark() {
     let long = format!(r#"{{"prompt": "{}"}}"#, "x".repeat(5_000));
     let gzip: &[(&str, &str)] = &[("content-encoding", "gzip")];
     let threshold: &[(&str, &str)] = &[("x-rung-threshold", "much")];
-    let cases: [(&[(&str, &str)], &[u8], i32, &str); 6] = [
+    let cases: [Case<'_>; 6] = [
         (&[], b"not json", 400, "not_json"),
         (&[], b"{\"prompt\": \"\xff\"}", 400, "not_json"),
         (&[], br#"{"prompt": [1, 2]}"#, 400, "no_text"),

@@ -24,6 +24,9 @@ use tonic::{Code, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response};
 
+/// Headers, body, and the status and the reason it comes to.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [u8], i32, &'a str);
+
 struct Fronted {
     server: Running,
     channel: Channel,
@@ -155,7 +158,7 @@ async fn what_the_server_refuses_says_why_and_the_next_request_is_served() {
     let role = br#"{"messages": [{"role": "root", "content": "x"}, {"role": "user", "content": "y"}]}"#;
     let deep = format!("{{\"prompt\": {}", "[".repeat(1 << 19)).into_bytes();
     let long = chat(&"x".repeat(1 << 20));
-    let cases: [(&[(&str, &str)], &[u8], i32, &str); 8] = [
+    let cases: [Case<'_>; 8] = [
         (unknown, &chat("x"), 400, "rung_invalid"),
         (far, &chat("x"), 400, "rung_invalid"),
         (late, &chat("x"), 504, "rung_deadline"),

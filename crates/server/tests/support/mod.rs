@@ -3,6 +3,7 @@
     dead_code,
     unreachable_pub,
     missing_docs,
+    clippy::expect_used,
     reason = "shared by test binaries that use different parts"
 )]
 
