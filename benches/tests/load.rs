@@ -6,9 +6,6 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// What is switched on.
-const ON: [&str; 2] = ["--on", "log"];
-
 fn load(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_load")).args(args).output().unwrap()
 }
@@ -29,7 +26,7 @@ fn said(output: &Output) -> String {
 
 fn run(args: &[&str]) -> Value {
     let usual = ["run", "--json", "--seconds", "0.7", "--warmup", "0.2"];
-    serde_json::from_str(&text(&load(&[&usual[..], &ON, args].concat()))).unwrap()
+    serde_json::from_str(&text(&load(&[&usual[..], args].concat()))).unwrap()
 }
 
 /// Everything that was due was sent and answered, and some answers were looked at.
@@ -81,9 +78,7 @@ fn a_file_that_is_not_there_is_named() {
 
 #[test]
 fn the_highest_rate_is_looked_for() {
-    let output = load(
-        &[&["saturate", "--steps", "2", "--step-seconds", "0.4", "--p99-ms", "60000"][..], &ON].concat(),
-    );
+    let output = load(&["saturate", "--steps", "2", "--step-seconds", "0.4", "--p99-ms", "60000"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("callers that wait:"), "{said}{error}");
@@ -93,7 +88,7 @@ fn the_highest_rate_is_looked_for() {
 #[test]
 fn the_cost_of_each_thing_is_a_row() {
     let args = ["cost", "--rounds", "1", "--seconds", "0.3", "--warmup", "0.1", "--rate", "200"];
-    let said = text(&load(&[&args[..], &ON].concat()));
+    let said = text(&load(&args));
     for name in ["nothing", "log"] {
         assert!(said.contains(&format!("\n| {name} | ")), "{said}");
     }
@@ -102,16 +97,15 @@ fn the_cost_of_each_thing_is_a_row() {
 #[test]
 fn a_soak_ends_with_a_verdict() {
     let args = ["soak", "--minutes", "0.02", "--capacity", "400", "--warmup", "0.2"];
-    let said = said(&load(&[&args[..], &ON].concat()));
+    let said = said(&load(&args));
     assert!(said.contains("| failed or not sent | 0 | 0 |"), "{said}");
     assert!(said.contains("all held") || said.contains("missed: "), "{said}");
 }
 
 #[test]
-#[ignore = "needs a server that takes SIGHUP for a wish to read its files again"]
 fn nothing_fails_while_things_are_replaced() {
     let args = ["reload", "--rate", "100", "--every", "0.5", "--window", "0.25", "--warmup", "0.2"];
-    let said = said(&load(&[&args[..], &ON].concat()));
+    let said = said(&load(&args));
     for thing in ["policy", "prices", "catalogue"] {
         assert!(said.contains(&format!("\n| {thing} | ")), "{said}");
     }
@@ -121,7 +115,7 @@ fn nothing_fails_while_things_are_replaced() {
 #[test]
 fn callers_with_patience_are_answered_whatever_is_broken() {
     let args = ["chaos", "--rate", "200", "--seconds", "2", "--kills", "1", "--outage", "0.3"];
-    let said = text(&load(&[&args[..], &ON].concat()));
+    let said = text(&load(&args));
     for fault in ["nothing", "kill -9", "SIGSTOP"] {
         assert!(said.contains(&format!("\n| {fault}")), "{said}");
     }
@@ -130,6 +124,6 @@ fn callers_with_patience_are_answered_whatever_is_broken() {
 #[test]
 fn a_capacity_model_is_a_page() {
     let args = ["capacity", "--seconds", "0.4", "--rates", "0.1"];
-    let said = text(&load(&[&args[..], &ON].concat()));
+    let said = text(&load(&args));
     assert!(said.contains("## Carried on") && said.contains("1,000,000 decisions/s"), "{said}");
 }
