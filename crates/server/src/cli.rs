@@ -150,7 +150,8 @@ async fn serve(config: &Config, mut sockets: Sockets) -> Result<()> {
         Some(listener) => listener,
         None => TcpListener::bind(config.listen).await.with_context(|| config.listen.to_string())?,
     };
-    let listeners = Listeners::new(listener, sockets.take("admin")?, config).await?;
+    let (admin, http) = (sockets.take("admin")?, sockets.take("http")?);
+    let listeners = Listeners::new(listener, admin, http, config).await?;
     sockets.tell_left();
     let info = router.info();
     if info.simulated {

@@ -99,13 +99,16 @@ pub(crate) struct Listeners {
     pub(crate) grpc: TcpListener,
     /// Administration, where it is served.
     pub(crate) admin: Option<TcpListener>,
+    /// Metrics and health over plain HTTP, where they are.
+    pub(crate) http: Option<TcpListener>,
 }
 
 impl Listeners {
-    /// Administration on the address of the configuration, unless a socket for it is there already.
+    /// Administration and plain HTTP on the addresses of the configuration, unless a socket for them is there already.
     pub(crate) async fn new(
         grpc: TcpListener,
         admin: Option<TcpListener>,
+        http: Option<TcpListener>,
         config: &Config,
     ) -> Result<Self, ServeError> {
         let admin = match (admin, config.admin_listen) {
@@ -115,7 +118,14 @@ impl Listeners {
             }
             (admin, _) => admin,
         };
-        Ok(Self { grpc, admin })
+        let http = match (http, config.telemetry.http_listen) {
+            (None, Some(address)) => {
+                let bind = |source| TelemetryError::Http { address, source };
+                Some(TcpListener::bind(address).await.map_err(bind)?)
+            }
+            (http, _) => http,
+        };
+        Ok(Self { grpc, admin, http })
     }
 }
 
@@ -134,7 +144,7 @@ pub async fn run(
     let access = Access::open(&config.access)?;
     let artifact = artifact_stamp(&config.artifact);
     let program = Loaded::read(config, router.info(), cascade::load(config)?)?;
-    let listeners = Listeners::new(listener, None, config).await?;
+    let listeners = Listeners::new(listener, None, None, config).await?;
     // Nobody sends: a sender that is gone asks for nothing.
     let (_, reload) = mpsc::channel(1);
     let served = Served { router, artifact, program, access };
@@ -150,7 +160,7 @@ pub(crate) async fn run_with(
     reload: mpsc::Receiver<()>,
 ) -> Result<(), ServeError> {
     let (telemetry, access) = (Telemetry::new(config)?, Arc::clone(&served.access));
-    let Listeners { grpc, admin } = listeners;
+    let Listeners { grpc, admin, http } = listeners;
     let recorder = recorder(config, grpc.local_addr().ok())?;
     let connections = listen::public(grpc, &access)?;
     let admin = admin.map(|listener| listen::administration(listener, &access)).transpose()?;
@@ -188,7 +198,7 @@ pub(crate) async fn run_with(
         let admin = Admin { rollouts: Arc::clone(&rollouts), reloads: Arc::clone(&reloads) };
         administration(connections, &access, telemetry.layer(), admin, drain.clone().begun())
     });
-    let http = telemetry.serve_http(&config.telemetry, Arc::clone(&health), std::future::pending()).await?;
+    let http = http.map(|listener| telemetry.serve_http(listener, Arc::clone(&health)));
     let heeding = heed(&health, &telemetry, config, memory.as_ref());
     // Artifact, policy and log are read and warm, and every address is had.
     health.set(Unready::Starting, false).await;
@@ -210,7 +220,7 @@ pub(crate) async fn run_with(
         memory.close(config.drain_timeout).await;
     }
     // Whoever scrapes may do so to the end.
-    http.abort();
+    http.iter().for_each(JoinHandle::abort);
     telemetry.close(config.drain_timeout).await;
     Ok(ended?)
 }

@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, TelemetryConfig};
+use crate::config::Config;
 use crate::health::Health;
 use export::{MetricPush, SpanCounts, SpanPush};
 use traces::Traces;
@@ -90,23 +90,17 @@ impl Telemetry {
         ObserveLayer { requests: Arc::clone(&self.metrics.requests), traces: self.traces.clone() }
     }
 
-    /// Serves plain HTTP where an address is configured.
-    pub(crate) async fn serve_http(
-        &self,
-        config: &TelemetryConfig,
-        health: Arc<Health>,
-        stopped: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<JoinHandle<()>, TelemetryError> {
-        let Some(address) = config.http_listen else { return Ok(tokio::spawn(async {})) };
-        let bind = |source| TelemetryError::Http { address, source };
-        let listener = TcpListener::bind(address).await.map_err(bind)?;
-        tracing::info!(address = %listener.local_addr().map_err(bind)?, "metrics and health over HTTP");
+    /// Serves plain HTTP until the task is aborted.
+    pub(crate) fn serve_http(&self, listener: TcpListener, health: Arc<Health>) -> JoinHandle<()> {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "metrics and health over HTTP");
+        }
         let told = http::Told { metrics: self.metrics(), health };
-        Ok(tokio::spawn(async move {
-            if let Err(error) = http::serve(listener, told, stopped).await {
+        tokio::spawn(async move {
+            if let Err(error) = http::serve(listener, told).await {
                 tracing::error!(%error, "metrics and health over HTTP ended");
             }
-        }))
+        })
     }
 
     /// Pushes what was not pushed yet, for `patience` at most. On a thread of its own: a collector that does not answer must

@@ -16,20 +16,6 @@ use router::{Router, RouterOptions};
 use server::cli::Cli;
 use server::config::Settings;
 
-/// Settings that the deployment needs and the server does not have yet; one that it has must leave this list.
-const AWAITED: &[&str] = &[
-    "RUNG_ALLOW_PLAINTEXT",
-    "RUNG_DRAIN_DELAY_MS",
-    "RUNG_MAX_CONNECTION_AGE_S",
-    "RUNG_TLS_CERT",
-    "RUNG_TLS_KEY",
-    "RUNG_TOKENS",
-    "--allow-plaintext",
-    "--drain-delay-ms",
-    "--http-listen",
-    "--tls-client-ca",
-    "--tokens",
-];
 /// Not the server's: the password that compose puts into a URL.
 const OTHERS: &[&str] = &["RUNG_POSTGRES_PASSWORD"];
 
@@ -74,7 +60,7 @@ fn known() -> BTreeSet<String> {
 fn unknown<'a>(text: &'a str, pattern: &str, known: &BTreeSet<String>) -> BTreeSet<&'a str> {
     let pattern = Regex::new(pattern).unwrap();
     let named = pattern.captures_iter(text).map(|found| found.get(1).unwrap().as_str());
-    named.filter(|name| !known.contains(*name) && !AWAITED.contains(name) && !OTHERS.contains(name)).collect()
+    named.filter(|name| !known.contains(*name) && !OTHERS.contains(name)).collect()
 }
 
 #[test]
@@ -90,8 +76,6 @@ fn every_setting_that_is_named_exists() {
     let page = &texts.iter().find(|(file, _)| file.ends_with("docs/deployment.md")).unwrap().1;
     let flags = unknown(page, r"`(--[a-z][a-z0-9-]+)[^`]*`", &known);
     assert!(flags.is_empty(), "docs/deployment.md: no such flag: {flags:?}");
-    let over: Vec<_> = AWAITED.iter().filter(|name| known.contains(**name)).collect();
-    assert!(over.is_empty(), "no longer awaited, take them off the list: {over:?}");
 }
 
 #[test]

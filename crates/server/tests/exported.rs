@@ -19,14 +19,7 @@ use support::scrape::{Scrape, free};
 use support::{cascade, deep, logging};
 
 /// What other parts of the server tell through hooks, and nobody has yet.
-const UNSEEN: [&str; 6] = [
-    "rung_admission_slots",
-    "rung_admission_queue",
-    "rung_admission_waiting",
-    "rung_access_total",
-    "rung_certificate_expiry_timestamp_seconds",
-    "rung_reloads_total",
-];
+const UNSEEN: [&str; 2] = ["rung_certificate_expiry_timestamp_seconds", "rung_reloads_total"];
 
 /// What Prometheus itself puts beside every series.
 const OF_THE_SCRAPE: [&str; 2] = ["instance", "job"];

@@ -25,18 +25,14 @@ pub(crate) struct Told {
     pub(crate) health: Arc<Health>,
 }
 
-/// Serves until `stopped`.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    told: Told,
-    stopped: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+/// Serves for as long as it is polled.
+pub(crate) async fn serve(listener: TcpListener, told: Told) -> std::io::Result<()> {
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .with_state(told);
-    axum::serve(listener, routes).with_graceful_shutdown(stopped).await
+    axum::serve(listener, routes).await
 }
 
 async fn metrics(State(told): State<Told>, headers: HeaderMap) -> Response {
