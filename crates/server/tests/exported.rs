@@ -18,7 +18,7 @@ use server::telemetry::{CATALOGUE, Kind};
 use support::scrape::{Scrape, free};
 use support::{cascade, deep, logging};
 
-/// What other parts of the server tell through hooks, and nobody has yet.
+/// What this server has nothing to tell of: it has no certificate, and nothing is read again.
 const UNSEEN: [&str; 2] = ["rung_certificate_expiry_timestamp_seconds", "rung_reloads_total"];
 
 /// What Prometheus itself puts beside every series.
