@@ -41,7 +41,7 @@ pub fn decode(bytes: &[u8]) {
 }
 
 /// What is no message never reaches a service.
-fn each<M: Message>(message: Result<M, prost::DecodeError>, then: impl FnOnce(M)) {
+fn each<M: Message + Default>(message: Result<M, prost::DecodeError>, then: impl FnOnce(M)) {
     if let Ok(message) = message {
         assert!(M::decode(message.encode_to_vec().as_slice()).is_ok());
         then(message);
