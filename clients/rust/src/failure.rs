@@ -1,5 +1,6 @@
 //! What a status means to a caller: refused for good, or not answered, and whether to try again.
 
+use std::error::Error;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -69,6 +70,8 @@ impl From<Status> for Failure {
                     again(Reason::Overloaded(message()))
                 }
             }
+            // A connection that went as the call began: gRPC's own clients begin it again, tonic leaves it to us.
+            Code::Cancelled if is_of_the_connection(&status) => again(Reason::Unreachable(message())),
             // CANCELLED is what tonic, Rung's included, says where the deadline ends a call.
             Code::DeadlineExceeded | Code::Cancelled => Self::too_late(),
             Code::Unknown | Code::Internal | Code::DataLoss | Code::Aborted => {
@@ -86,6 +89,19 @@ impl From<Failure> for CallError {
             Failure::NotAnswered { reason, .. } => Self::NotAnswered(reason),
         }
     }
+}
+
+/// Whether the transport failed, and not for want of time.
+fn is_of_the_connection(status: &Status) -> bool {
+    let mut cause = status.source();
+    let of_transport = cause.is_some_and(<dyn Error>::is::<tonic::transport::Error>);
+    while let Some(found) = cause {
+        if found.is::<tonic::TimeoutExpired>() {
+            return false;
+        }
+        cause = found.source();
+    }
+    of_transport
 }
 
 #[cfg(test)]

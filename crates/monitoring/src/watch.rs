@@ -180,7 +180,7 @@ pub struct Raised {
 }
 
 /// Where one monitor stands.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Stands {
     /// Which.
     pub monitor: Monitor,

@@ -143,6 +143,7 @@ impl ServeArgs {
 async fn serve(config: &Config, mut sockets: Sockets) -> Result<()> {
     let Signals { shutdown, reload } = Signals::listen()?;
     let access = Access::open(&config.access)?;
+    config.admin_listen.map_or(Ok(()), |address| access.may_administer(address))?;
     let artifact = artifact_stamp(&config.artifact);
     let router = Router::load(&config.artifact, &config.router_options())?;
     let program = Loaded::read(config, router.info(), crate::cascade::load(config)?)?;

@@ -166,8 +166,7 @@ pub(crate) async fn run_with(
     let admin = admin.map(|listener| listen::administration(listener, &access)).transpose()?;
     let (rollouts, programs, reloads) = changing(served, config, telemetry.metrics());
     let (drains, drain) = Drain::new();
-    let memory =
-        Memory::start(recorder.as_ref(), config, &rollouts, &programs, &drain, telemetry.metrics())?;
+    let memory = Memory::start(recorder.as_ref(), config, &rollouts, &programs, &drain, telemetry.metrics())?;
     let (of, through) = (Arc::clone(&rollouts), Arc::clone(&programs));
     let service = Service::new(of, through, config, recorder, drain.clone(), telemetry.metrics());
     let (matching, admission) = (service.matching().server(config.max_request_bytes), service.admission());

@@ -51,7 +51,10 @@ impl Sockets {
     /// Says which sockets nobody took: whoever connects to one would wait for ever.
     pub(crate) fn tell_left(&self) {
         for (name, _) in &self.0 {
-            tracing::warn!(name, "a socket was handed over that nothing here serves: expected grpc, admin or http");
+            tracing::warn!(
+                name,
+                "a socket was handed over that nothing here serves: expected grpc, admin or http"
+            );
         }
     }
 }

@@ -16,8 +16,8 @@ use router::{Router, RouterOptions};
 use server::cli::Cli;
 use server::config::Settings;
 
-/// Not the server's: the password that compose puts into a URL.
-const OTHERS: &[&str] = &["RUNG_POSTGRES_PASSWORD"];
+/// Not the server's: the password that compose puts into a URL, and where Grafana finds Prometheus.
+const OTHERS: &[&str] = &["RUNG_POSTGRES_PASSWORD", "RUNG_PROMETHEUS_URL"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -187,7 +187,7 @@ async fn callers_who_hang_or_leave_harm_nobody() {
         tokio::task::yield_now().await;
         left.abort();
     }
-    assert!(pressure.end().await > 0);
+    pressure.end().await;
     // What the hung ones had asked fills the window of their connection and no more; then everybody has their turn.
     for priority in ["low", "normal", "high"] {
         until(&server, || Request::new(request(priority)), Result::ok).await;

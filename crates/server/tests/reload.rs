@@ -5,6 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,20 +19,24 @@ use api::v1::admin_service_client::AdminServiceClient;
 use api::v1::route_request::Input;
 use router::{Router, RouterOptions};
 use server::config::Settings;
+use support::access::{Known, admin, token};
 use support::{Running, artifact, lean_artifact, logging, other_artifact, serve, serve_router};
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tonic::Code;
-use tonic::transport::Channel;
 
-type Admin = AdminServiceClient<Channel>;
+type Admin = AdminServiceClient<Known>;
 
 /// Nothing here takes so long unless it hangs.
 const BOUND: Duration = Duration::from_secs(120);
 
 /// A folder as Kubernetes mounts a config map: every file is a link into `..data`, which is a link to a folder, and is
 /// exchanged for another one.
-struct Mounted(tempfile::TempDir);
+struct Mounted {
+    folder: tempfile::TempDir,
+    /// Who may administer.
+    operator: String,
+}
 
 /// What a folder says.
 #[derive(Clone)]
@@ -43,6 +48,9 @@ struct State {
 }
 
 const FILES: [&str; 4] = ["artifact", "policy.toml", "prices.toml", "intents.toml"];
+
+/// Stays as it is.
+const TOKENS: &str = "tokens.toml";
 
 /// A policy with one strategy of this name, which calls this model.
 fn policy(strategy: &str, model: &str) -> String {
@@ -69,7 +77,9 @@ impl State {
 
 impl Mounted {
     fn new(state: &State) -> Self {
-        let mounted = Self(tempfile::tempdir().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let operator = token(&folder.path().join(TOKENS), &["--name", "operator", "--scope", "admin"]);
+        let mounted = Self { folder, operator };
         mounted.exchange(state);
         for file in FILES {
             symlink(Path::new("..data").join(file), mounted.path(file)).unwrap();
@@ -78,11 +88,11 @@ impl Mounted {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     fn exchange(&self, state: &State) {
-        let version = tempfile::Builder::new().prefix("..v").tempdir_in(self.0.path()).unwrap().keep();
+        let version = tempfile::Builder::new().prefix("..v").tempdir_in(self.folder.path()).unwrap().keep();
         let mut prices =
             "valid_on = \"2026-11-01\"\n[call]\ninput_tokens = 1000\noutput_tokens = 0\n".to_owned();
         for model in ["starter-small", "starter-medium", "starter-large"] {
@@ -101,12 +111,15 @@ impl Mounted {
 
     fn settings(&self, settings: Settings) -> Settings {
         let [artifact, policy, prices, catalogue] = FILES.map(|file| Some(self.path(file)));
-        let admin_listen = Some(free());
-        Settings { artifact, policy, prices, catalogue, admin_listen, ..settings }
+        let mut settings = Settings { artifact, policy, prices, catalogue, ..settings };
+        settings.access.tokens = Some(self.path(TOKENS));
+        settings.access.allow_anonymous = Some(true);
+        settings.admin_listen = Some(free());
+        settings
     }
 }
 
-fn free() -> std::net::SocketAddr {
+fn free() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -117,23 +130,15 @@ fn every(reload_ms: u64) -> Settings {
 
 const NEVER: u64 = 3_600_000;
 
-async fn started(settings: Settings) -> (Running, Admin) {
+async fn started(settings: Settings, operator: &str) -> (Running, Admin) {
     let address = settings.admin_listen.unwrap();
     let server = serve(settings).await;
-    (server, admin_at(&address.to_string()).await)
+    (server, admin_at(address, operator).await)
 }
 
 /// Connects once there is somebody.
-async fn admin_at(address: &str) -> Admin {
-    let connecting = async {
-        loop {
-            match AdminServiceClient::connect(format!("http://{address}")).await {
-                Ok(admin) => return admin,
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        }
-    };
-    tokio::time::timeout(BOUND, connecting).await.expect("administration is served")
+async fn admin_at(address: SocketAddr, operator: &str) -> Admin {
+    tokio::time::timeout(BOUND, admin(address, operator)).await.expect("administration is served")
 }
 
 fn request() -> v1::RouteRequest {
@@ -142,7 +147,8 @@ fn request() -> v1::RouteRequest {
 
 async fn standing(admin: &mut Admin) -> BTreeMap<String, v1::ReloadStanding> {
     let things = admin.get_reloads(v1::GetReloadsRequest {}).await.unwrap().into_inner().things;
-    things.into_iter().map(|thing| (thing.thing.clone(), thing)).collect()
+    let exchanged = things.into_iter().filter(|thing| thing.thing != "tokens");
+    exchanged.map(|thing| (thing.thing.clone(), thing)).collect()
 }
 
 /// Asks until it holds of what stands.
@@ -166,7 +172,8 @@ async fn until(
 async fn reload(admin: &mut Admin, things: &[&str]) -> BTreeMap<String, (v1::ReloadResult, Vec<String>)> {
     let things = things.iter().map(|thing| (*thing).to_owned()).collect();
     let answer = admin.reload(v1::ReloadRequest { things }).await.unwrap().into_inner();
-    answer.things.into_iter().map(|it| (it.thing.clone(), (it.result(), it.problems))).collect()
+    let exchanged = answer.things.into_iter().filter(|it| it.thing != "tokens");
+    exchanged.map(|it| (it.thing.clone(), (it.result(), it.problems))).collect()
 }
 
 /// Artifact and strategy of an answer.
@@ -237,7 +244,7 @@ fn version_of(folder: &Path) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_exchanged_at_once_under_load() {
     let mounted = Mounted::new(&State::first());
-    let (server, mut admin) = started(mounted.settings(every(10))).await;
+    let (server, mut admin) = started(mounted.settings(every(10)), &mounted.operator).await;
     let before = standing(&mut admin).await;
     assert_eq!(before.keys().collect::<Vec<_>>(), ["artifact", "catalogue", "policy", "prices"]);
     let load = Load::on(&server).await;
@@ -267,7 +274,7 @@ async fn everything_is_exchanged_at_once_under_load() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_bad_is_refused_with_everything_that_is_wrong_and_the_old_serves() {
     let mounted = Mounted::new(&State::first());
-    let (server, mut admin) = started(mounted.settings(every(NEVER))).await;
+    let (server, mut admin) = started(mounted.settings(every(NEVER)), &mounted.operator).await;
     let mut client = server.client().await;
     let before = seen(client.route(request()).await.unwrap().into_inner());
     assert!(reload(&mut admin, &[]).await.values().all(|it| it.0 == Unchanged));
@@ -334,7 +341,7 @@ async fn what_is_bad_is_refused_with_everything_that_is_wrong_and_the_old_serves
 async fn while_a_candidate_is_introduced_the_artifact_stays() {
     let (folder, mounted) = (tempfile::tempdir().unwrap(), Mounted::new(&State::first()));
     let settings = Settings { reload_ms: Some(NEVER), ..mounted.settings(logging(folder.path())) };
-    let (server, mut admin) = started(settings).await;
+    let (server, mut admin) = started(settings, &mounted.operator).await;
     let candidate = other_artifact().display().to_string();
     let start = v1::StartRolloutRequest { artifact: candidate, margin: None, alpha: None };
     let started = admin.start_rollout(start).await.unwrap().into_inner();
@@ -362,7 +369,7 @@ async fn the_memory_of_the_old_artifact_is_given_back() {
     let router = support::router();
     let old = Arc::downgrade(&router);
     let server = serve_router(router, settings).await;
-    let mut admin = admin_at(&address.to_string()).await;
+    let mut admin = admin_at(address, &mounted.operator).await;
     let mut client = server.client().await;
     // A stream that stays open holds nothing between two messages.
     let (send, messages) = tokio::sync::mpsc::channel(1);
@@ -388,10 +395,12 @@ async fn the_memory_of_the_old_artifact_is_given_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prices_alone_are_watched_and_sighup_reads_at_once() {
     let mounted = Mounted::new(&State::first());
-    let admin_listen = free().to_string();
+    let admin_listen = free();
     let mut child = Command::new(env!("CARGO_BIN_EXE_server"))
         .args(["serve", "--listen", "127.0.0.1:0", "--decision-log", "none", "--reload-ms", "3600000"])
-        .args(["--admin-listen", &admin_listen, "--artifact"])
+        .args(["--admin-listen", &admin_listen.to_string(), "--allow-anonymous=true", "--tokens"])
+        .arg(mounted.path(TOKENS))
+        .arg("--artifact")
         .arg(mounted.path("artifact"))
         .arg("--prices")
         .arg(mounted.path("prices.toml"))
@@ -399,7 +408,7 @@ async fn prices_alone_are_watched_and_sighup_reads_at_once() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let mut admin = admin_at(&admin_listen).await;
+    let mut admin = admin_at(admin_listen, &mounted.operator).await;
     let before = standing(&mut admin).await;
     assert_eq!(before.keys().collect::<Vec<_>>(), ["artifact", "prices"]);
     mounted.exchange(&State::second());

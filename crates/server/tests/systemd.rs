@@ -9,11 +9,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use api::v1;
-use api::v1::admin_service_client::AdminServiceClient;
 use api::v1::route_request::Input;
 use api::v1::router_service_client::RouterServiceClient;
 use clap::Parser;
 use server::cli::Cli;
+use support::access::token;
 use support::artifact;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixDatagram;
@@ -112,12 +112,17 @@ async fn sockets_that_are_handed_over_are_served_by_name() {
     }
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (grpc, admin) = (free(), free());
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens.toml");
+    let operator = token(&tokens, &["--name", "operator", "--scope", "admin"]);
     let server = command();
     let mut command = Command::new(activate);
     command
         .args(["--listen", &grpc.to_string(), "--listen", &admin.to_string(), "--fdname", "grpc:admin"])
         .arg(env!("CARGO_BIN_EXE_server"))
         .args(server.as_std().get_args())
+        .args(["--allow-anonymous=true", "--tokens"])
+        .arg(&tokens)
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     let mut child = command.spawn().unwrap();
@@ -132,7 +137,7 @@ async fn sockets_that_are_handed_over_are_served_by_name() {
     };
     let mut client = tokio::time::timeout(BOUND, connected).await.unwrap();
     client.route(request()).await.unwrap();
-    let mut admin = AdminServiceClient::connect(format!("http://{admin}")).await.unwrap();
+    let mut admin = support::access::admin(admin, &operator).await;
     let things = admin.get_reloads(v1::GetReloadsRequest {}).await.unwrap().into_inner().things;
     assert_eq!(things[0].thing, "artifact");
     drop((client, admin));

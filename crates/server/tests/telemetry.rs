@@ -80,7 +80,7 @@ const ASKED: &[Expected<'_>] = &[
     ("rung_requests_total", &[("method", "rung.v1.RouterService/RouteBatch")], 1.0),
     ("rung_requests_total", &[("method", "rung.v1.RouterService/RouteStream"), ("code", "OK")], 1.0),
     ("rung_request_duration_seconds_count", &[("method", ROUTE)], 10.0),
-    ("rung_refused_total", &[("reason", "invalid")], 4.0),
+    ("rung_refused_total", &[("reason", "INVALID")], 4.0),
     ("rung_decisions_total", &[], 15.0),
     ("rung_decisions_total", &[("operating_point", "default")], 15.0),
     ("rung_decisions_scored_total", &[("scored_by", "fast"), ("scored_by_reason", "no_deep_tier")], 15.0),
@@ -221,7 +221,8 @@ async fn names_that_callers_make_up_make_no_series() {
     ask(&mut client, 1_000).await;
     let after = until(|| Scrape::of(http), |s| s.sum("rung_requests_in_flight", &[]) == 0.0).await;
     let slices = after.labels("rung_decisions_by_slice_total", "slice");
-    assert_eq!(slices, BTreeSet::from(["other".to_owned(), "tenant:known".to_owned()]));
+    // The artifact and the configuration name one each; the third is everybody else.
+    assert_eq!(slices, BTreeSet::from(["high_stakes", "other", "tenant:known"].map(str::to_owned)));
     exactly(
         &after,
         &[

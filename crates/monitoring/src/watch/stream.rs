@@ -93,8 +93,8 @@ pub(super) struct Stream {
     decision_times: VecDeque<(u64, i64)>,
     #[serde(default)]
     aimed_times: VecDeque<(u64, i64)>,
-    /// What the last window came to since this process reads the log.
-    #[serde(skip)]
+    /// What the last window came to.
+    #[serde(default)]
     compared: Vec<Stands>,
 }
 

@@ -30,7 +30,10 @@ pub(super) struct Stamps {
 
 impl Stamps {
     pub(super) fn of(config: &crate::config::AccessConfig) -> Self {
-        Self { certificates: Stamp::of(What::Certificates.files(config)), tokens: Stamp::of(What::Tokens.files(config)) }
+        Self {
+            certificates: Stamp::of(What::Certificates.files(config)),
+            tokens: Stamp::of(What::Tokens.files(config)),
+        }
     }
 }
 
@@ -38,7 +41,11 @@ impl What {
     /// Every file it is read from; none where it is not configured.
     fn files(self, config: &crate::config::AccessConfig) -> Vec<PathBuf> {
         let of_tls = |tls: &crate::config::TlsFiles| {
-            [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()].into_iter().flatten().cloned().collect()
+            [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect()
         };
         match self {
             Self::Certificates => config.tls.as_ref().map(of_tls).unwrap_or_default(),
@@ -50,7 +57,8 @@ impl What {
 impl Access {
     /// What of this door is configured, each with how its files were when they were read.
     pub(crate) fn reloadables(self: &Arc<Self>) -> Vec<(Arc<dyn Reloadable>, Stamp)> {
-        let both = [(What::Certificates, &self.read_from.certificates), (What::Tokens, &self.read_from.tokens)];
+        let both =
+            [(What::Certificates, &self.read_from.certificates), (What::Tokens, &self.read_from.tokens)];
         let configured = both.into_iter().filter(|(what, _)| !what.files(&self.config).is_empty());
         let kept = |(what, stamp): (What, &Stamp)| {
             (Arc::new(Kept { access: Arc::clone(self), what }) as Arc<dyn Reloadable>, stamp.clone())

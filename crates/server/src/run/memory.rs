@@ -40,7 +40,9 @@ impl Memory {
         drain: &Drain,
         metrics: Arc<Metrics>,
     ) -> Result<Option<Self>, ServeError> {
-        let Some((recorder, log_config)) = recorder.zip(config.decision_log.as_ref()) else { return Ok(None) };
+        let Some((recorder, log_config)) = recorder.zip(config.decision_log.as_ref()) else {
+            return Ok(None);
+        };
         let (log, horizon) = (Arc::clone(&recorder.log), log_config.horizon);
         let (max_batch, programs) = (config.max_batch, Arc::clone(programs));
         let outcomes =

@@ -12,9 +12,9 @@ pub mod callers;
 pub mod cascade;
 pub mod collector;
 pub mod deep;
+pub mod guarded;
 pub mod process;
 pub mod scrape;
-pub mod guarded;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
