@@ -355,7 +355,7 @@ impl Settings {
                 1,
                 "at least 1",
             )?,
-            queue: self.queue.unwrap_or(256),
+            queue: self.queue.unwrap_or(512),
             max_batch: at_least("max_batch", self.max_batch.unwrap_or(1_024), 1, "at least 1")?,
             max_request_bytes: at_least(
                 "max_request_bytes",

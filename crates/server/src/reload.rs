@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use api::v1;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::record::now_us;
 use crate::systemd;
@@ -225,16 +225,13 @@ impl Reloads {
         let _one = self.one.lock().await;
         let mut answers = Vec::new();
         for (unit, force) in jobs {
-            let read = tokio::task::spawn_blocking(move || unit.reload(force, cause)).await;
-            // Interrupted is what a runtime is that ends.
-            answers.extend(read.unwrap_or_default());
+            answers.extend(behind_callers(move || unit.reload(force, cause)).await);
         }
         let moved = |thing: &v1::ReloadedThing| thing.result() == v1::ReloadResult::Reloaded;
         if answers.iter().any(moved) {
             for unit in self.units.iter().filter(|unit| unit.is_refused()) {
                 let unit = Arc::clone(unit);
-                let again = tokio::task::spawn_blocking(move || unit.reload(true, cause)).await;
-                for thing in again.unwrap_or_default() {
+                for thing in behind_callers(move || unit.reload(true, cause)).await {
                     answers.retain(|answer| answer.thing != thing.thing);
                     answers.push(thing);
                 }
@@ -245,6 +242,23 @@ impl Reloads {
         }
         answers
     }
+}
+
+/// Runs on a thread of its own that gives way to those that answer: an artifact takes a core for hundreds of milliseconds.
+/// Without a thread nothing is read.
+async fn behind_callers<T: Default + Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    /// Of the system's -20 to 19.
+    const NICE: i32 = 15;
+    let (done, result) = oneshot::channel();
+    let work = move || {
+        // Where it may not be, it is read all the same.
+        let _ = rustix::process::nice(NICE);
+        let _ = done.send(work());
+    };
+    if let Err(error) = std::thread::Builder::new().name("reload".to_owned()).spawn(work) {
+        tracing::error!(%error, "no thread to read files again");
+    }
+    result.await.unwrap_or_default()
 }
 
 impl Unit {
