@@ -250,7 +250,9 @@ async fn behind_callers<T: Default + Send + 'static>(work: impl FnOnce() -> T + 
     /// Of the system's -20 to 19.
     const NICE: i32 = 15;
     let (done, result) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
     let work = move || {
+        let _within = runtime.enter();
         // Where it may not be, it is read all the same.
         let _ = rustix::process::nice(NICE);
         let _ = done.send(work());
