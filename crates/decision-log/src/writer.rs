@@ -90,7 +90,7 @@ impl LogOptions {
             spool_bytes: 8 << 30,
             queue: 16_384,
             batch: 1_024,
-            flush_interval: Duration::from_millis(50),
+            flush_interval: Duration::from_millis(20),
             patience: Duration::from_secs(2),
             overflow: Overflow::Drop,
             retention: Retention { records: None, prompts: None },

@@ -113,7 +113,7 @@ impl Postgres {
 
     async fn append_whole(&self, batch: &Batch) -> Result<Appended, StoreError> {
         let failed = |e| self.failed(e);
-        let decisions = decision_rows(batch, &self.name)?;
+        let decisions = decision_rows(&batch.decisions, &self.name)?;
         let outcomes = outcome_rows(batch, &self.name)?;
         let days = decisions.iter().map(|row| row.day).chain(outcomes.iter().map(|row| row.day));
         self.partitions(days.collect()).await.map_err(failed)?;

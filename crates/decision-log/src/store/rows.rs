@@ -1,5 +1,6 @@
 //! Records as rows: what both stores share of writing and reading them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Serialize;
@@ -29,17 +30,23 @@ pub(super) struct OutcomeRow {
     pub(super) record: String,
 }
 
-pub(super) fn decision_rows(batch: &Batch, store: &str) -> Result<Vec<DecisionRow>, StoreError> {
+pub(super) fn decision_rows(
+    decisions: &[DecisionRecord],
+    store: &str,
+) -> Result<Vec<DecisionRow>, StoreError> {
     let row = |decision: &DecisionRecord| {
-        let without = DecisionRecord { prompt: None, ..decision.clone() };
+        let without = match decision.prompt {
+            None => Cow::Borrowed(decision),
+            Some(_) => Cow::Owned(DecisionRecord { prompt: None, ..decision.clone() }),
+        };
         Ok(DecisionRow {
             id: decision.decision_id,
             day: day(decision.decision_id),
-            record: json(&without, store)?,
+            record: json(without.as_ref(), store)?,
             prompt: decision.prompt.clone(),
         })
     };
-    batch.decisions.iter().map(row).collect()
+    decisions.iter().map(row).collect()
 }
 
 /// One row for each id and source: the first.

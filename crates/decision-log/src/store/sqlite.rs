@@ -21,8 +21,17 @@ use crate::record::{DecisionRecord, Outcome, OutcomeRecord};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// Rows of one statement: with four values each far below the 32,766 parameters of SQLite.
-const ROWS: usize = 2_000;
+/// Rows of one statement at most, a power of two.
+const ROWS: usize = 32;
+
+/// Rest after a full statement, so that those that decide have the processor in between. Who brings [`HURRY`] rows at
+/// once is behind and has none.
+const REST: Duration = Duration::from_millis(1);
+const HURRY: usize = 1_000;
+
+/// Pages of the write-ahead log that are moved to the file at once, one in four of SQLite's own number: a quarter of the
+/// time at a stretch.
+const CHECKPOINT: &str = "250";
 
 /// Rows that retention removes at once.
 const ROWS_REMOVED: usize = 5_000;
@@ -46,6 +55,7 @@ impl Sqlite {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
+            .pragma("wal_autocheckpoint", CHECKPOINT)
             .disable_statement_logging();
         let folder = options.get_filename().parent().map(Path::to_owned);
         if let Some(folder) = folder.filter(|f| make && !f.as_os_str().is_empty()) {
@@ -88,25 +98,30 @@ impl Sqlite {
         let failed = |e| self.failed(e);
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let mut appended = Appended::default();
-        let decisions = decision_rows(batch, &self.name)?;
-        for rows in decisions.chunks(ROWS) {
+        let hurry = batch.decisions.len() >= HURRY;
+        for decisions in few_sizes(&batch.decisions) {
+            let rows = decision_rows(decisions, &self.name)?;
             let mut insert =
                 QueryBuilder::<Dialect>::new("INSERT INTO decisions (decision_id, day, record) ");
-            insert.push_values(rows, |mut values, row| {
+            insert.push_values(&rows, |mut values, row| {
                 values.push_bind(row.id).push_bind(row.day).push_bind(&row.record);
             });
             insert.push(" ON CONFLICT DO NOTHING");
             let done = insert.build().execute(&mut *transaction).await.map_err(failed)?;
             appended.decisions += done.rows_affected();
-        }
-        let prompts: Vec<_> = decisions.iter().filter_map(|row| Some((row, row.prompt.as_ref()?))).collect();
-        for rows in prompts.chunks(ROWS) {
-            let mut insert = QueryBuilder::<Dialect>::new("INSERT INTO prompts (decision_id, day, prompt) ");
-            insert.push_values(rows, |mut values, (row, prompt)| {
-                values.push_bind(row.id).push_bind(row.day).push_bind(*prompt);
-            });
-            insert.push(" ON CONFLICT DO NOTHING");
-            insert.build().execute(&mut *transaction).await.map_err(failed)?;
+            let prompts: Vec<_> = rows.iter().filter_map(|row| Some((row, row.prompt.as_ref()?))).collect();
+            for prompts in few_sizes(&prompts) {
+                let mut insert =
+                    QueryBuilder::<Dialect>::new("INSERT INTO prompts (decision_id, day, prompt) ");
+                insert.push_values(prompts, |mut values, (row, prompt)| {
+                    values.push_bind(row.id).push_bind(row.day).push_bind(*prompt);
+                });
+                insert.push(" ON CONFLICT DO NOTHING");
+                insert.build().execute(&mut *transaction).await.map_err(failed)?;
+            }
+            if decisions.len() == ROWS && !hurry {
+                tokio::time::sleep(REST).await;
+            }
         }
         let stands = self.append_outcomes(&mut transaction, batch).await?;
         transaction.commit().await.map_err(failed)?;
@@ -143,6 +158,17 @@ impl Sqlite {
         }
         Ok(stands)
     }
+}
+
+/// The rows in groups of [`ROWS`], then of smaller and smaller powers of two: a statement is kept for each length of a
+/// group, and parsed once.
+fn few_sizes<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let length = 1 << rows.len().min(ROWS).checked_ilog2()?;
+        let (group, rest) = rows.split_at(length);
+        rows = rest;
+        Some(group)
+    })
 }
 
 /// The ids as a JSON array of hex digits, which SQLite takes apart.
