@@ -2,7 +2,7 @@
 
 Kubernetes, compose, Envoy and the container file each have a checker made by others (scripts/deploy-deps installs them);
 each is first shown to refuse a mistake. What the files must agree on among themselves is checked here; that every setting
-they name exists in the server is a Rust test (crates/server/tests/deploy.rs).
+they name exists in the server is a Rust test (crates/server/tests/served/deploy.rs).
 """
 
 import copy

@@ -13,6 +13,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(contracts, [&root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("rung.v1.bin");
     std::fs::write(out, descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    let mut prost = tonic_prost_build::Config::new();
+    prost.enable_type_names();
+    let codec = "crate::bounded::BoundedCodec";
+    tonic_prost_build::configure().codec_path(codec).compile_fds_with_config(descriptors, prost)?;
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The wire contract of `proto/rung/v1` as Rust, generated at build time. Conversions to domain
 //! types live beside the service, in `server`.
 
+pub mod bounded;
+
 /// Package `rung.v1`.
 #[allow(
     clippy::all,

@@ -2,11 +2,11 @@
 //! is spent, strategies that fail, files that change under a running server.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::support::cascade::{QUERY, bytes, stage, with_token};
+use crate::support::{artifact, lean_artifact, log_url, logged, logging, serve};
 use api::v1;
 use api::v1::match_request::Input as Asked;
 use api::v1::outcome_service_client::OutcomeServiceClient;
@@ -14,8 +14,6 @@ use api::v1::route_item::Result as Item;
 use api::v1::route_request::{At, Input, Models};
 use api::v1::semantic_service_client::SemanticServiceClient;
 use server::config::Settings;
-use support::cascade::{QUERY, bytes, stage, with_token};
-use support::{artifact, lean_artifact, log_url, logged, logging, serve};
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -116,7 +114,7 @@ fn turns(answer: &v1::RouteResponse) -> Vec<String> {
     answer.path.iter().map(|step| format!("{} -> {}", step.kind, step.name)).collect()
 }
 
-async fn semantic(server: &support::Running) -> SemanticServiceClient<Channel> {
+async fn semantic(server: &crate::support::Running) -> SemanticServiceClient<Channel> {
     SemanticServiceClient::new(server.channel().await)
 }
 
@@ -282,9 +280,9 @@ async fn what_a_call_did_cost_takes_the_place_of_what_was_expected() {
 async fn what_fails_falls_back_and_the_log_says_how_it_came() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = of_policy(folder.path(), POLICY, logging(folder.path()));
-    let (address, token) = support::access::administered(&mut settings, folder.path());
+    let (address, token) = crate::support::access::administered(&mut settings, folder.path());
     let server = serve(settings).await;
-    let mut admin = support::access::admin(address, &token).await;
+    let mut admin = crate::support::access::admin(address, &token).await;
     let mut client = server.client().await;
     let before = client.route(of(MATH, &[])).await.unwrap().into_inner();
     assert_eq!((before.strategy.as_str(), before.fallback), ("ladder", false));
@@ -357,7 +355,7 @@ async fn a_bad_policy_is_refused_at_the_start_with_everything_that_is_wrong() {
 }
 
 /// Waits until the server says so.
-async fn until(server: &support::Running, holds: impl Fn(&v1::Policy) -> bool) -> v1::Policy {
+async fn until(server: &crate::support::Running, holds: impl Fn(&v1::Policy) -> bool) -> v1::Policy {
     let mut client = server.client().await;
     loop {
         let policy = client.get_info(v1::GetInfoRequest {}).await.unwrap().into_inner().policy.unwrap();
@@ -506,7 +504,7 @@ async fn a_cascade_is_begun_and_goes_on_where_answers_are_assessed() {
         stage("starter-large", (0.3, 0.3), 0.006, 2.5, 0.0),
     ];
     let verifier = folder.path().join("verifier");
-    support::cascade::write(&verifier, 1.0, stages);
+    crate::support::cascade::write(&verifier, 1.0, stages);
     let settings = of_policy(folder.path(), CASCADES, logging(folder.path()));
     let server = serve(Settings { verifier: Some(verifier), ..settings }).await;
     let mut client = server.client().await;
@@ -517,7 +515,7 @@ async fn a_cascade_is_begun_and_goes_on_where_answers_are_assessed() {
     );
     let cascade = begun.cascade.unwrap();
     assert!(cascade.name == "default" && cascade.token_expires_ms > 0);
-    let mut assessing = support::cascade::client(&server).await;
+    let mut assessing = crate::support::cascade::client(&server).await;
     let assessed = assessing.assess(with_token(&cascade.token, bytes(100))).await.unwrap().into_inner();
     assert_eq!(assessed.next_model, "starter-large", "the token is one of CascadeService's");
 

@@ -1,17 +1,15 @@
 //! The real server on a free port, asked by the real client.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{artifact, router, serve};
 use api::v1;
 use api::v1::route_item::Result as Item;
 use api::v1::route_request::{At, Input, Models};
 use api::v1::router_service_client::RouterServiceClient;
 use proptest::prelude::*;
 use server::config::Settings;
-use support::{artifact, router, serve};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tonic::codec::CompressionEncoding;
 use tonic::{Code, Request};
@@ -319,7 +317,7 @@ async fn another_backend_is_refused_or_served_with_a_warning() {
     let small = types::ModelName::new("starter-small").unwrap();
     let swapped = types::BackendIdentity::parse("vllm/0.11.2/fp8").unwrap();
     let mut options = router::RouterOptions::default();
-    options.backends.insert(small.clone(), support::identity());
+    options.backends.insert(small.clone(), crate::support::identity());
     assert!(router::Router::load(&artifact(), &options).unwrap().info().warnings.is_empty());
     options.backends.insert(small, swapped);
     let refused = router::Router::load(&artifact(), &options).unwrap_err().to_string();
@@ -327,7 +325,7 @@ async fn another_backend_is_refused_or_served_with_a_warning() {
     assert!(refused.contains("training calibrate"), "{refused}");
     options.allow_foreign_backends = true;
     let router = router::Router::load(&artifact(), &options).unwrap();
-    let server = support::serve_router(std::sync::Arc::new(router), Settings::default()).await;
+    let server = crate::support::serve_router(std::sync::Arc::new(router), Settings::default()).await;
     let answer = server.client().await.route(text("hi")).await.unwrap().into_inner();
     assert_eq!(answer.warnings, [refused]);
 }

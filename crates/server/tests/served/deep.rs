@@ -1,15 +1,13 @@
 //! Two tiers behind the real server: who is asked, who decides, and what the answer says of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod support;
-
+use crate::support::deep::{self, patient};
 use api::v1;
 use api::v1::route_item::Result as Item;
 use api::v1::route_request::{At, Input, Models};
 use artifact::Artifact;
 use router::{Ask, Backend, Router};
 use server::config::Settings;
-use support::deep::{self, patient};
 use tonic::Code;
 use tonic_types::StatusExt;
 use types::{Ladder, Query, Threshold, WinProbability};
@@ -196,7 +194,7 @@ async fn a_deep_tier_that_is_switched_off_is_said_to_be() {
     let info = client.get_info(v1::GetInfoRequest {}).await.unwrap().into_inner();
     assert!(!info.deep_tier && info.deep_engine.is_empty() && info.deep_pairs.is_empty());
     // An artifact without a deep tier is served as ever.
-    let plain = support::serve(Settings::default()).await;
+    let plain = crate::support::serve(Settings::default()).await;
     let answer = plain.client().await.route(at("hi", 0.5, v1::TierWish::Auto)).await.unwrap().into_inner();
     assert_eq!((reasons(&answer), answer.warnings.len()), (("fast", "no_deep_tier"), 0));
 }

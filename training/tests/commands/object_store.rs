@@ -2,17 +2,14 @@
 #![cfg(feature = "object-store")]
 #![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
-#[path = "../../crates/decision-log/tests/support/mod.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use crate::support::{append, decision_at, url};
 use decision_log::{Batch, DecisionRecord};
-use support::{append, decision_at, url};
 
 /// A store that takes what is put, if it is signed; bodies by path.
 fn store() -> (String, Arc<Mutex<BTreeMap<String, Vec<u8>>>>) {

@@ -2,12 +2,11 @@
 //! breaks, and all of it is there again after a restart.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
+use crate::support::{log_url, logged, logging, serve};
 use api::v1;
 use api::v1::monitor_service_client::MonitorServiceClient;
 use api::v1::outcome_service_client::OutcomeServiceClient;
@@ -16,7 +15,6 @@ use api::v1::route_request::Input;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use server::config::Settings;
-use support::{log_url, logged, logging, serve};
 use tonic::Code;
 
 fn text(text: &str) -> v1::RouteRequest {
@@ -158,7 +156,7 @@ fn watched(folder: &std::path::Path, webhook: &str) -> Settings {
 }
 
 /// Routes starter queries and reports on each; strong wins by the odds that were said, shifted by `shift`.
-async fn live(server: &support::Running, rng: &mut ChaCha8Rng, n: usize, shift: f64) {
+async fn live(server: &crate::support::Running, rng: &mut ChaCha8Rng, n: usize, shift: f64) {
     let mut client = server.client().await;
     let mut outcomes = OutcomeServiceClient::new(server.channel().await);
     let examples = corpus::starter::generate(500, 21);
@@ -174,7 +172,7 @@ async fn live(server: &support::Running, rng: &mut ChaCha8Rng, n: usize, shift: 
     }
 }
 
-async fn standing(server: &support::Running, labels: u64) -> v1::GetMonitorsResponse {
+async fn standing(server: &crate::support::Running, labels: u64) -> v1::GetMonitorsResponse {
     let mut monitors = MonitorServiceClient::new(server.channel().await);
     loop {
         let now = monitors.get_monitors(v1::GetMonitorsRequest {}).await.unwrap().into_inner();
@@ -243,7 +241,8 @@ async fn a_log_that_cannot_be_kept_is_refused_at_once() {
     };
     let run = async |url: &str| {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let refused = server::run(listener, support::router(), &config(url), std::future::pending()).await;
+        let refused =
+            server::run(listener, crate::support::router(), &config(url), std::future::pending()).await;
         refused.unwrap_err().to_string()
     };
     let refused = run("redis://somewhere").await;

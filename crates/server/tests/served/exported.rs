@@ -1,12 +1,12 @@
 //! What is exported, what is documented, what the dashboard draws and what the alert rules look at are the same names.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::support::scrape::{Scrape, free};
+use crate::support::{cascade, deep, logging};
 use api::v1;
 use api::v1::outcome_service_client::OutcomeServiceClient;
 use api::v1::report_outcome_request::Outcome;
@@ -15,8 +15,6 @@ use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
 use server::config::Settings;
 use server::telemetry::{CATALOGUE, Kind};
-use support::scrape::{Scrape, free};
-use support::{cascade, deep, logging};
 
 /// What this server has nothing to tell of: it has no certificate, and nothing is read again.
 const UNSEEN: [&str; 2] = ["rung_certificate_expiry_timestamp_seconds", "rung_reloads_total"];
@@ -85,7 +83,7 @@ fn everything(folder: &Path) -> Settings {
 }
 
 /// Asks for everything that a server does.
-async fn ask(server: &support::Running) {
+async fn ask(server: &crate::support::Running) {
     let mut client = server.client().await;
     let of = |i: usize, tier: v1::TierWish, label: &str| v1::RouteRequest {
         input: Some(Input::Text(format!("question number {i}"))),

@@ -4,19 +4,17 @@
 //! `RUNG_FAULTS_FULL=1` makes the load last as long as `docs/reliability.md` says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "helpers of tests")]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::support::{artifact, log_url, logged, logging, serve};
 use api::v1;
 use api::v1::route_request::Input;
 use api::v1::router_service_client::RouterServiceClient;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use support::{artifact, log_url, logged, logging, serve};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;

@@ -2,23 +2,21 @@
 //! candidate out, and a better one is put in charge.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::support::access::Known;
+use crate::support::{artifact, log_url, logged, logging, other_artifact, serve};
 use api::v1;
 use api::v1::admin_service_client::AdminServiceClient;
 use api::v1::outcome_service_client::OutcomeServiceClient;
 use api::v1::route_request::Input;
 use api::v1::{RolloutStage, RolloutVerdict};
 use decision_log::Rollout;
-use support::access::Known;
-use support::{artifact, log_url, logged, logging, other_artifact, serve};
 use tonic::Code;
 
 struct Operated {
-    server: support::Running,
+    server: crate::support::Running,
     admin: AdminServiceClient<Known>,
     folder: tempfile::TempDir,
 }
@@ -26,10 +24,10 @@ struct Operated {
 async fn operated() -> Operated {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = logging(folder.path());
-    let (address, token) = support::access::administered(&mut settings, folder.path());
+    let (address, token) = crate::support::access::administered(&mut settings, folder.path());
     settings.sticky_label = Some("tenant".into());
     let server = serve(settings).await;
-    let admin = support::access::admin(address, &token).await;
+    let admin = crate::support::access::admin(address, &token).await;
     Operated { server, admin, folder }
 }
 
@@ -44,7 +42,7 @@ fn start(artifact: &std::path::Path) -> v1::StartRolloutRequest {
 }
 
 /// Routes for many tenants; version by tenant.
-async fn versions(server: &support::Running) -> BTreeMap<usize, String> {
+async fn versions(server: &crate::support::Running) -> BTreeMap<usize, String> {
     let mut client = server.client().await;
     let mut versions = BTreeMap::new();
     for tenant in 0..300 {

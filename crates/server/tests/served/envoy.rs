@@ -2,17 +2,15 @@
 //! ones, and no header of a caller changes that. Envoy comes from scripts/deploy-deps.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::{Running, serve_router};
 use router::{Router, RouterOptions};
 use server::config::Settings;
-use support::{Running, serve_router};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};

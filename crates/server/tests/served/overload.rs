@@ -2,16 +2,14 @@
 //! same. What is refused is refused at once, says why, and when to come back.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::support::{Running, serve};
 use api::v1;
 use api::v1::route_request::Input;
 use server::config::Settings;
-use support::{Running, serve};
 use tokio::task::JoinHandle;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;

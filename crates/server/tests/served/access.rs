@@ -2,13 +2,13 @@
 //! wait they tell, and what the binary refuses to start with.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::access::{Authority, Known, bearer, encrypted, secure, shake_hands, token, write};
+use crate::support::{Running, artifact, logging, serve};
 use api::v1;
 use api::v1::monitor_service_client::MonitorServiceClient;
 use api::v1::outcome_service_client::OutcomeServiceClient;
@@ -17,8 +17,6 @@ use api::v1::route_request::Input;
 use api::v1::router_service_client::RouterServiceClient;
 use rustls::ClientConfig;
 use server::config::Settings;
-use support::access::{Authority, Known, bearer, encrypted, secure, shake_hands, token, write};
-use support::{Running, artifact, logging, serve};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
@@ -356,7 +354,7 @@ async fn a_tenant_is_limited_whoever_speaks_for_it() {
 async fn anonymous_callers_may_do_all_but_administer_where_it_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = Settings::default();
-    let (address, token) = support::access::administered(&mut settings, folder.path());
+    let (address, token) = crate::support::access::administered(&mut settings, folder.path());
     let server = serve(settings).await;
     let channel = server.channel().await;
     RouterServiceClient::new(channel.clone()).route(question()).await.unwrap();
@@ -365,7 +363,7 @@ async fn anonymous_callers_may_do_all_but_administer_where_it_is_said() {
         Code::PermissionDenied,
         "shown tokens count"
     );
-    let mut admin = support::access::admin(address, &token).await;
+    let mut admin = crate::support::access::admin(address, &token).await;
     admin.get_rollout(v1::GetRolloutRequest {}).await.unwrap();
     let plain = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     let mut nobody = v1::admin_service_client::AdminServiceClient::new(plain);

@@ -2,14 +2,11 @@
 //! about every decision that does not count.
 #![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
-#[path = "../../crates/decision-log/tests/support/mod.rs"]
-mod support;
-
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::{append, decision_at, report, url};
 use decision_log::{Batch, DecisionRecord, Outcome, OutcomeRecord};
-use support::{append, decision_at, report, url};
 
 /// Whether it succeeded, and everything it said.
 fn what_if(folder: &Path, thresholds: &[&str]) -> (bool, String) {

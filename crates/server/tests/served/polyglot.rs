@@ -2,10 +2,8 @@
 //! README's quick starts run as they stand there; each speaks TLS with a token.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
-mod support;
-
 /// README's quick start in Rust lives in an example of the client.
-#[path = "../../../clients/rust/examples/quickstart.rs"]
+#[path = "../../../../clients/rust/examples/quickstart.rs"]
 #[allow(dead_code, reason = "its main is not called here")]
 mod quickstart;
 
@@ -13,14 +11,14 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
+use crate::support::callers::{go, installed, printed, python, root, run};
+use crate::support::guarded::{self, TENANT, TOKEN};
+use crate::support::{Running, cascade, logging, serve};
 use api::v1;
 use api::v1::report_outcome_request::Outcome;
 use api::v1::route_request::Input;
 use rung_client::{Answer, CallError, Cascaded, Client, Config, Decision, Fallback, Question, Tls};
 use server::config::Settings;
-use support::callers::{go, installed, printed, python, root, run};
-use support::guarded::{self, TENANT, TOKEN};
-use support::{Running, cascade, logging, serve};
 use tonic::Code;
 
 const TEXT: &str = "Übersetze: prove √2 ∉ ℚ, then list 3 uses. 東京";

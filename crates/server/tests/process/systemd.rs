@@ -2,19 +2,17 @@
 //! unit files.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::support::access::token;
+use crate::support::artifact;
 use api::v1;
 use api::v1::route_request::Input;
 use api::v1::router_service_client::RouterServiceClient;
 use clap::Parser;
 use server::cli::Cli;
-use support::access::token;
-use support::artifact;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixDatagram;
 use tokio::process::{Child, Command};
@@ -137,7 +135,7 @@ async fn sockets_that_are_handed_over_are_served_by_name() {
     };
     let mut client = tokio::time::timeout(BOUND, connected).await.unwrap();
     client.route(request()).await.unwrap();
-    let mut admin = support::access::admin(admin, &operator).await;
+    let mut admin = crate::support::access::admin(admin, &operator).await;
     let things = admin.get_reloads(v1::GetReloadsRequest {}).await.unwrap().into_inner().things;
     assert_eq!(things[0].thing, "artifact");
     drop((client, admin));

@@ -2,16 +2,13 @@
 //! queries or what comes of them change.
 #![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
-#[path = "../../crates/decision-log/tests/support/mod.rs"]
-mod support;
-
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::{append, decision_at, report, url};
 use decision_log::{Batch, Outcome};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use support::{append, decision_at, report, url};
 
 /// Whether it succeeded, and everything it said.
 fn monitor(folder: &Path, more: &[&str]) -> (bool, String) {

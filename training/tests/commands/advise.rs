@@ -2,18 +2,15 @@
 //! mean "do not route", and a log of the server is enough to judge predictive routing.
 #![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
-#[path = "../../crates/decision-log/tests/support/mod.rs"]
-mod support;
-
+use crate::support::{append, decision_at, url};
 use decision_log::{Batch, DecisionRecord};
 use std::path::Path;
 use std::process::{Command, Output};
-use support::{append, decision_at, url};
 
 use serde_json::Value;
 
 const PRICES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../prices.toml");
-const WORKLOAD: &str = include_str!("../../workload.toml");
+const WORKLOAD: &str = include_str!("../../../workload.toml");
 
 fn training(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_training")).args(args).output().unwrap()

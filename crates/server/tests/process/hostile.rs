@@ -5,19 +5,17 @@
 //! `RUNG_HOSTILE_FULL=1` opens 10,000 idle connections, one process each for the client's and the server's files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "helpers of tests")]
 
-mod support;
-
 use std::io::Write;
 use std::time::Duration;
 
+use crate::support::access::{Authority, shake_hands};
+use crate::support::artifact;
+use crate::support::process::{Honest, Process};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use http::{HeaderValue, Method, Request, Response};
 use prost::Message;
-use support::access::{Authority, shake_hands};
-use support::artifact;
-use support::process::{Honest, Process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -25,6 +23,7 @@ use tonic::Code;
 const MB: u64 = 1_024;
 
 const ROUTE: &str = "http://localhost/rung.v1.RouterService/Route";
+const BATCH: &str = "http://localhost/rung.v1.RouterService/RouteBatch";
 const STREAM: &str = "http://localhost/rung.v1.RouterService/RouteStream";
 
 /// A bare HTTP/2 connection.
@@ -77,10 +76,15 @@ async fn status(response: Response<RecvStream>) -> Code {
     body.trailers().await.ok().flatten().and_then(|trailers| of(&trailers)).expect("no status")
 }
 
-/// One unary call of these bytes, with these headers beside the usual ones.
+/// One `Route` of these bytes, with these headers beside the usual ones.
 async fn call(address: &str, body: Bytes, headers: &[(&'static str, &str)]) -> Code {
+    unary(address, ROUTE, body, headers).await
+}
+
+/// One unary call.
+async fn unary(address: &str, uri: &str, body: Bytes, headers: &[(&'static str, &str)]) -> Code {
     let mut client = raw(address).await.ready().await.unwrap();
-    let mut request = grpc(ROUTE);
+    let mut request = grpc(uri);
     for (name, value) in headers {
         request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
     }
@@ -289,6 +293,27 @@ async fn compression_bombs_are_opened_as_far_as_a_message_may_go() {
     }
     let grown = server.resident_kb().saturating_sub(before);
     assert!(grown < 100 * MB, "{grown} KiB");
+    honest.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn millions_of_empty_elements_are_counted_before_they_are_made() {
+    let server = Process::start(&artifact(), &[]).await;
+    let honest = Honest::begin(&server.address, None).await;
+    let before = server.resident_kb();
+    // Two bytes each, hundreds in memory: empty queries of a batch, and empty turns of a chat, which is field 3.
+    let queries = framed(false, &[0x0a, 0x00].repeat(2_000_000));
+    let turns = [0x0a, 0x00].repeat(1_900_000);
+    let mut chat = vec![0x1a];
+    prost::encoding::encode_varint(turns.len() as u64, &mut chat);
+    chat.extend(turns);
+    let chat = framed(false, &chat);
+    for _ in 0..10 {
+        assert_eq!(unary(&server.address, BATCH, queries.clone(), &[]).await, Code::InvalidArgument);
+        assert_eq!(call(&server.address, chat.clone(), &[]).await, Code::InvalidArgument);
+    }
+    let grown = server.resident_kb().saturating_sub(before);
+    assert!(grown < 50 * MB, "{grown} KiB");
     honest.end().await;
 }
 

@@ -2,12 +2,13 @@
 //! takes away and gives back, and no label that a caller made up.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::collector::{Collected, collect};
+use crate::support::scrape::{Scrape, free, get};
+use crate::support::{deep, logging, serve};
 use api::v1;
 use api::v1::outcome_service_client::OutcomeServiceClient;
 use api::v1::report_outcome_request::Outcome;
@@ -17,9 +18,6 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use server::config::Settings;
-use support::collector::{Collected, collect};
-use support::scrape::{Scrape, free, get};
-use support::{deep, logging, serve};
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -157,7 +155,7 @@ fn exactly(scrape: &Scrape, expected: &[Expected<'_>]) {
 }
 
 /// A report, the same again, another in its place, and one about nothing.
-async fn report(server: &support::Running, decision_id: &str) {
+async fn report(server: &crate::support::Running, decision_id: &str) {
     let mut client = OutcomeServiceClient::new(server.channel().await);
     for up in [true, true, false] {
         let outcome = Some(Outcome::Thumbs(v1::Thumbs { up }));

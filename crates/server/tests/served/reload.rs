@@ -2,8 +2,6 @@
 //! mixture, bad ones refused while the old serve; by file watch, by signal and by call.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
@@ -13,14 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::support::access::{Known, admin, token};
+use crate::support::{Running, artifact, lean_artifact, logging, other_artifact, serve, serve_router};
 use api::v1;
 use api::v1::ReloadResult::{Refused, Reloaded, Unchanged};
 use api::v1::admin_service_client::AdminServiceClient;
 use api::v1::route_request::Input;
 use router::{Router, RouterOptions};
 use server::config::Settings;
-use support::access::{Known, admin, token};
-use support::{Running, artifact, lean_artifact, logging, other_artifact, serve, serve_router};
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tonic::Code;
@@ -356,7 +354,7 @@ async fn while_a_candidate_is_introduced_the_artifact_stays() {
     assert_eq!(rollout.incumbent, version_of(&other_artifact()));
     drop(admin);
     server.end().await;
-    let store = decision_log::open_existing(&support::log_url(folder.path())).await.unwrap();
+    let store = decision_log::open_existing(&crate::support::log_url(folder.path())).await.unwrap();
     let history = store.state("rollouts").await.unwrap().unwrap();
     assert!(history.contains("RELOADED"), "{history}");
 }
@@ -366,7 +364,7 @@ async fn the_memory_of_the_old_artifact_is_given_back() {
     let mounted = Mounted::new(&State::first());
     let settings = mounted.settings(every(NEVER));
     let address = settings.admin_listen.unwrap();
-    let router = support::router();
+    let router = crate::support::router();
     let old = Arc::downgrade(&router);
     let server = serve_router(router, settings).await;
     let mut admin = admin_at(address, &mounted.operator).await;

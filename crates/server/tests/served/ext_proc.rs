@@ -2,12 +2,12 @@
 //! what cannot be routed is told apart.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::access::{bearer, token};
+use crate::support::{Running, log_url, logged, logging, serve};
 use api::v1;
 use api::v1::route_request::{At, Input};
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
@@ -18,7 +18,6 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
     processing_response,
 };
 use server::config::Settings;
-use support::{Running, log_url, logged, logging, serve};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_health::pb::health_client::HealthClient;
@@ -191,4 +190,32 @@ async fn a_fallback_passes_with_a_mark_and_health_is_told_where_envoy_asks() {
     let health = HealthClient::new(front.channel.clone()).check(request).await.unwrap().into_inner();
     assert_eq!(health.status(), health_check_response::ServingStatus::Serving);
     front.server.end().await;
+}
+
+#[tokio::test]
+async fn envoy_needs_a_token_like_any_caller() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.toml");
+    let envoy = token(&file, &["--name", "envoy", "--scope", "route"]);
+    let reader = token(&file, &["--name", "reader", "--scope", "read"]);
+    let mut settings = Settings::default();
+    settings.access.tokens = Some(file);
+    let front = fronted(settings).await;
+    let unknown = front.say(vec![headers(&[])]).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::Unauthenticated, "{unknown:?}");
+    let ask = |token: &str| {
+        let mut client = ExternalProcessorClient::with_interceptor(front.channel.clone(), bearer(token));
+        async move {
+            let asked = tokio_stream::iter(vec![headers(&[]), body(&chat("hello"))]);
+            let mut answers = client.process(asked).await?.into_inner();
+            let mut last = None;
+            while let Some(answer) = answers.message().await? {
+                last = Some(answer);
+            }
+            Ok::<_, Status>(last.unwrap())
+        }
+    };
+    let forbidden = ask(&reader).await.unwrap_err();
+    assert_eq!(forbidden.code(), Code::PermissionDenied, "{forbidden:?}");
+    assert!(told(ask(&envoy).await.unwrap()).is_ok());
 }

@@ -2,22 +2,19 @@
 //! files for a warehouse.
 #![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
-#[path = "../../crates/decision-log/tests/support/mod.rs"]
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use crate::support::{append, decision_at, report, url};
 use artifact::Artifact;
 use corpus::starter;
 use decision_log::{Batch, DecisionRecord, Joined, Outcome, read};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use router::{Ask, At, Backend, Router, RouterOptions};
-use support::{append, decision_at, report, url};
 use types::{Ladder, Query};
 
 /// Whether it succeeded, and everything it said.

@@ -2,16 +2,14 @@
 //! against a threshold of the caller's own, never where stakes are high, and a retry gets what the first try got.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::sync::{Arc, LazyLock};
 
+use crate::support::{artifact, log_url, logged, logging, serve, serve_router};
 use api::v1;
 use api::v1::route_request::{At, Input};
 use corpus::{Example, starter};
 use router::{Exploration, Router, RouterOptions};
 use server::config::Settings;
-use support::{artifact, log_url, logged, logging, serve, serve_router};
 
 fn request(i: usize) -> v1::RouteRequest {
     static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {

@@ -1,19 +1,17 @@
 //! Cascades as callers see them: the real server on a free port, asked by the real client.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::cascade::{
+    Client, at_stage, bytes, client, planning, settings, stage, three, with_token, write,
+};
+use crate::support::{Running, serve};
 use api::v1;
 use api::v1::assess_request::{At, Input};
 use api::v1::{AssessResponse, CascadeVerdict};
 use proptest::prelude::*;
 use server::config::Settings;
-use support::cascade::{
-    Client, at_stage, bytes, client, planning, settings, stage, three, with_token, write,
-};
-use support::{Running, serve};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};

@@ -1,0 +1,22 @@
+//! A server within this process, over real sockets, and whoever talks to it. One binary, because each takes a quarter of a minute
+//! to link.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod cascade;
+mod deep;
+mod deploy;
+mod envoy;
+mod explore;
+mod exported;
+mod ext_proc;
+mod memory;
+mod overload;
+mod policy;
+mod polyglot;
+mod reload;
+mod rollout;
+mod serve;
+mod telemetry;
