@@ -116,7 +116,8 @@ fn holds(artifact: &Artifact, folder: &Path) {
     match Router::load(folder, &RouterOptions::default()) {
         Ok(router) => {
             for point in &router.info().operating_points {
-                assert!(!point.name.is_empty() || point.name.is_empty());
+                assert!(router.info().pairs.contains(&point.pair));
+                assert!(point.strong_call_rate.is_none_or(share));
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),

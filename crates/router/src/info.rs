@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use artifact::{Artifact, DeepTier, OperatingPoint};
 use policy::{Exploration, RandomisedThreshold};
-use types::{BackendIdentity, ModelName, ModelPair, ProbabilityError, Threshold};
+use types::{BackendIdentity, ModelName, ModelPair, ProbabilityError, Threshold, WinProbability};
 
 use crate::{RouterError, RouterOptions};
 
@@ -115,12 +115,13 @@ impl ArtifactInfo {
 impl PointInfo {
     fn new(name: &str, pair: &ModelPair, point: &OperatingPoint) -> Result<Self, ProbabilityError> {
         let (low, high) = (Threshold::new(point.low)?, Threshold::new(point.high)?);
+        let rate = point.measured.get("strong_call_rate").map(|rate| WinProbability::new(rate.value));
         Ok(Self {
             name: name.to_owned(),
             pair: pair.clone(),
             threshold: RandomisedThreshold::new(low, high, point.probability_of_low)?,
             objective: point.objective.clone(),
-            strong_call_rate: point.measured.get("strong_call_rate").map(|rate| rate.value),
+            strong_call_rate: rate.transpose()?.map(WinProbability::get),
             certified: point.certificate.is_some(),
             certified_slices: point.certified_slices.keys().cloned().collect(),
         })

@@ -1,6 +1,5 @@
 //! `training advise` as users run it: the example gives an answer, little traffic and a dearer model that is no better
 //! mean "do not route", and a log of the server is enough to judge predictive routing.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use crate::support::{append, decision_at, url};
 use decision_log::{Batch, DecisionRecord};

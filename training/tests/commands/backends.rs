@@ -4,7 +4,6 @@
     not(any(feature = "ndarray", feature = "wgpu")),
     allow(dead_code, unused_imports, reason = "nothing to compare with")
 )]
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::sync::atomic::AtomicBool;
 

@@ -1,6 +1,5 @@
 //! `training calibrate` as users run it: a swapped backend is calibrated anew on a few dozen outcomes, a new model
 //! joins the ladder, thresholds of the old calibrator are served no more, and the other pairs keep their bits.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
 //! The deep tier as a user trains it: a checkpoint in a zip, both tiers in one artifact, thresholds and
 //! recalibration over both.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,6 +1,5 @@
 //! `training evaluate` as users run it: it says yes where routing pays and no where it does not, and its page
 //! needs nothing else.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! An encoder from a server: one on port 0 that answers as servers do, well and badly.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,5 @@
 //! A fit as users run it: the same seed gives the same bytes, an interrupted one is taken up to the
 //! same bytes, and calibrated probabilities are near the truth of the starter corpus.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

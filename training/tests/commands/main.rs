@@ -1,4 +1,5 @@
 //! Every subcommand of `training`, as a user runs it.
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "helpers of tests")]
 
 #[path = "../../../crates/decision-log/tests/support/mod.rs"]
 mod support;

@@ -1,6 +1,5 @@
 //! What is made of a log: probabilities that are mended only where it helps, a new artifact, verdicts of a judge, and
 //! files for a warehouse.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

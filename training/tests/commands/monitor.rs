@@ -1,6 +1,5 @@
 //! `training monitor` as users run it: silent on traffic that stays what it was, loud with direction and date when the
 //! queries or what comes of them change.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,5 @@
 //! An export into an object store that speaks S3. Run with `--features object-store`.
 #![cfg(feature = "object-store")]
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,6 +1,5 @@
 //! `--prior` as users run it: what is known of models in general carries a fit of few labels; it is refused where it has
 //! seen the very labels it would be measured on.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::process::Command;
 

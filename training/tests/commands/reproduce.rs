@@ -1,6 +1,5 @@
 //! `training reproduce` as users run it: a card's command makes the card's figures again from data that
 //! moved; other rows and an edited card are refused.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,5 @@
 //! `training threshold` as users run it: every objective writes what it says, a dry run writes
 //! nothing, and a threshold behind whose back the calibrator changed is refused.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,6 +1,5 @@
 //! Encoders that are moved: only what is to move does, it learns what a frozen one cannot say, a run that was cut
 //! short ends with the same bits, a student learns its teacher, and no label that was seen calibrates.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

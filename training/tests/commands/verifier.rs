@@ -1,11 +1,5 @@
 //! `training verifier`, `cascade`, `semantic` and `compare` as users run them, on answers made for the purpose: a small
 //! model that hedges where it errs and a large one that is nearly always right.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    missing_docs,
-    reason = "helpers of tests; what is left out is said aloud"
-)]
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
 //! `training what-if` as users run it: estimates where the log explored, reasons where it did not, and a clear word
 //! about every decision that does not count.
-#![allow(clippy::unwrap_used, missing_docs, reason = "helpers of tests")]
 
 use std::path::Path;
 use std::process::Command;

@@ -2,7 +2,6 @@
 //! SIGKILL takes, at most the queue and a batch.
 //!
 //! `RUNG_FAULTS_FULL=1` makes the load last as long as `docs/reliability.md` says.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -3,7 +3,6 @@
 //! right, and the server's memory stays within what the attack may cost.
 //!
 //! `RUNG_HOSTILE_FULL=1` opens 10,000 idle connections, one process each for the client's and the server's files.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "helpers of tests")]
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,6 +1,5 @@
 //! The served process under a supervisor: what it tells a notify socket, sockets that are handed over, signals, and the
 //! unit files.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::path::Path;
 use std::process::Stdio;

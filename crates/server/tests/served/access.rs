@@ -1,6 +1,5 @@
 //! Who is let in, over real connections: certificates and their exchange, tokens and theirs, scopes, limits with the
 //! wait they tell, and what the binary refuses to start with.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,5 +1,4 @@
 //! Cascades as callers see them: the real server on a free port, asked by the real client.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! Two tiers behind the real server: who is asked, who decides, and what the answer says of it.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use crate::support::deep::{self, patient};
 use api::v1;

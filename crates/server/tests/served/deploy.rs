@@ -1,7 +1,6 @@
 //! deploy/ and docs/deployment.md against the server they are for: every setting they name exists, what the image copies
 //! is there, the binary needs no library that the image lacks, the policy can be served. What the files must agree on
 //! among themselves is checked by deploy/check.py.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

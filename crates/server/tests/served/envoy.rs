@@ -1,6 +1,5 @@
 //! A real Envoy with deploy/envoy/envoy.yaml between a caller and two upstreams: easy and hard queries reach different
 //! ones, and no header of a caller changes that. Envoy comes from scripts/deploy-deps.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

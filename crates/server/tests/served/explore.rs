@@ -1,6 +1,5 @@
 //! Exploration as a caller sees it: now and then another model than the policy's, with the propensity it had; never
 //! against a threshold of the caller's own, never where stakes are high, and a retry gets what the first try got.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::{Arc, LazyLock};
 

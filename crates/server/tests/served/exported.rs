@@ -1,5 +1,4 @@
 //! What is exported, what is documented, what the dashboard draws and what the alert rules look at are the same names.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

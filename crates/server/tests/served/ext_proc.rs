@@ -1,6 +1,5 @@
 //! Envoy's protocol against the real server: the decision is the one that a caller of `Route` gets, it is logged, and
 //! what cannot be routed is told apart.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,5 +1,12 @@
 //! A server within this process, over real sockets, and whoever talks to it. One binary, because each takes a quarter of a minute
 //! to link.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "helpers of tests"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

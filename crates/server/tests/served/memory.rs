@@ -1,6 +1,5 @@
 //! The memory as callers and operators see it: what was decided is written down, reports join it once, monitors hear what
 //! breaks, and all of it is there again after a restart.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

@@ -1,6 +1,5 @@
 //! More work than can be done, over the wire: one slot, kept busy by long batches, and callers who want something all the
 //! same. What is refused is refused at once, says why, and when to come back.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

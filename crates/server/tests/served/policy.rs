@@ -1,6 +1,5 @@
 //! A policy as callers and operators meet it: every kind of strategy, what the answer says of the way to it, a budget that
 //! is spent, strategies that fail, files that change under a running server.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

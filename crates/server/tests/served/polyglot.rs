@@ -1,6 +1,5 @@
 //! The clients of `clients/` against the real server: all read one number, bit for bit; their own tests pass;
 //! README's quick starts run as they stand there; each speaks TLS with a token.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 /// README's quick start in Rust lives in an example of the client.
 #[path = "../../../../clients/rust/examples/quickstart.rs"]

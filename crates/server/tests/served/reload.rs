@@ -1,6 +1,5 @@
 //! Change without downtime: artifact, policy, prices and catalogue exchanged under callers who see no failure and never a
 //! mixture, bad ones refused while the old serve; by file watch, by signal and by call.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

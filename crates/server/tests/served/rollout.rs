@@ -1,6 +1,5 @@
 //! A rollout as an operator sees it: the shadow serves nobody, the canary always the same callers, harm takes the
 //! candidate out, and a better one is put in charge.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

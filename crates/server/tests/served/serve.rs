@@ -1,5 +1,4 @@
 //! The real server on a free port, asked by the real client.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::time::Duration;
 

@@ -1,6 +1,5 @@
 //! What a running server tells: counts that are exactly what was asked, spans under their callers', readiness that fallback
 //! takes away and gives back, and no label that a caller made up.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
