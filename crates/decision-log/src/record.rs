@@ -332,11 +332,13 @@ fn share(field: &'static str, value: f64) -> Result<f64, OutcomeError> {
 }
 
 fn name(field: &'static str, text: &str) -> Result<String, OutcomeError> {
-    if text.is_empty() || text.len() > LONGEST_NAME {
-        let expected = format!("expected 1 to {LONGEST_NAME} bytes, found {}", text.len());
+    // As it is kept, which may be longer than it came.
+    let kept = clean(text.to_owned());
+    if kept.is_empty() || kept.len() > LONGEST_NAME {
+        let expected = format!("expected 1 to {LONGEST_NAME} bytes, found {}", kept.len());
         return Err(OutcomeError::new(field, expected));
     }
-    Ok(clean(text.to_owned()))
+    Ok(kept)
 }
 
 /// Text without NUL, which PostgreSQL does not hold.
@@ -389,6 +391,9 @@ mod tests {
         assert_eq!(nameless.checked().unwrap_err().field, "source");
         let nul = OutcomeRecord { source: "a\0b".into(), ..report(graded(1.0)) }.checked().unwrap();
         assert_eq!(nul.source, "a\u{fffd}b");
+        // What replaces a NUL is longer, and what is kept has the bound.
+        let grows = OutcomeRecord { source: "\0".repeat(LONGEST_NAME), ..report(graded(1.0)) };
+        assert_eq!(grows.checked().unwrap_err().field, "source");
     }
 
     #[test]
