@@ -12,7 +12,7 @@ use crate::record::{DecisionRecord, OutcomeRecord};
 use crate::store::{Cursor, Store, StoreError};
 
 /// Rows of a page.
-const PAGE: usize = 64;
+const PAGE: usize = 128;
 
 /// Something new in the log.
 #[derive(Debug, Clone, PartialEq)]

@@ -22,7 +22,7 @@ use crate::record::{DecisionRecord, Outcome, OutcomeRecord};
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Rows of one statement at most, a power of two.
-const ROWS: usize = 32;
+const ROWS: usize = 64;
 
 /// Rest after a full statement, so that those that decide have the processor in between. Who brings [`HURRY`] rows at
 /// once is behind and has none.
@@ -35,6 +35,9 @@ const CHECKPOINT: &str = "250";
 
 /// Rows that retention removes at once.
 const ROWS_REMOVED: usize = 5_000;
+
+/// Rows that the thread of the database reads ahead of who asked for them: a page of a follower.
+const ROWS_AHEAD: usize = 128;
 
 /// How long another process that writes is waited for.
 const BUSY: Duration = Duration::from_secs(5);
@@ -56,6 +59,7 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
             .pragma("wal_autocheckpoint", CHECKPOINT)
+            .row_buffer_size(ROWS_AHEAD)
             .disable_statement_logging();
         let folder = options.get_filename().parent().map(Path::to_owned);
         if let Some(folder) = folder.filter(|f| make && !f.as_os_str().is_empty()) {
