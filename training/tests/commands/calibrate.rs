@@ -3,8 +3,8 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
+use crate::run::{refusal, text, training};
 use artifact::Artifact;
 use classifier::Backend;
 use corpus::{Example, starter};
@@ -13,20 +13,6 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use router::{Router, RouterError, RouterOptions};
 use types::{BackendIdentity, ModelName, ModelPair};
-
-fn training(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_training")).args(args).output().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn refusal(output: &Output) -> String {
-    assert!(!output.status.success());
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 fn model(name: &str) -> ModelName {
     ModelName::new(name).unwrap()

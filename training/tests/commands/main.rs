@@ -16,6 +16,7 @@ mod monitor;
 mod object_store;
 mod prior;
 mod reproduce;
+mod run;
 mod threshold;
 mod tune;
 mod verifier;

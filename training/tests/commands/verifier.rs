@@ -3,28 +3,14 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
+use crate::run::{refusal, text, training};
 use artifact::{Artifact, VerifierArtifact};
 use classifier::{AnswerGiven, Backend};
 use features::answer::Signals;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use types::{ModelName, Query};
-
-fn training(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_training")).args(args).output().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn refusal(output: &Output) -> String {
-    assert!(!output.status.success());
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 /// Sums that the small model gets right when they are short, and mostly hedges on where it does not.
 fn answered(folder: &Path, rows: usize, seed: u64) -> PathBuf {

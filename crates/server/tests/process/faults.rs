@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::support::process::serving;
 use crate::support::{artifact, log_url, logged, logging, serve};
 use api::v1;
 use api::v1::route_request::Input;
 use api::v1::router_service_client::RouterServiceClient;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -37,14 +37,7 @@ async fn process(folder: &Path) -> (Child, String) {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let address = loop {
-        let line = lines.next_line().await.unwrap().expect("the server ended before it served");
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        if line["fields"]["message"] == "serving" {
-            break line["fields"]["address"].as_str().unwrap().to_owned();
-        }
-    };
+    let (address, mut lines) = serving(&mut child).await;
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     (child, address)
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crate::support::access::token;
 use crate::support::artifact;
+use crate::support::process::serving;
 use api::v1;
 use api::v1::route_request::Input;
 use api::v1::router_service_client::RouterServiceClient;
 use clap::Parser;
 use server::cli::Cli;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixDatagram;
 use tokio::process::{Child, Command};
 
@@ -45,14 +45,7 @@ fn command() -> Command {
 /// Starts it and waits until it serves; its address.
 async fn started(command: &mut Command) -> (Child, String) {
     let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let address = loop {
-        let line = lines.next_line().await.unwrap().expect("the server ended before it served");
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        if line["fields"]["message"] == "serving" {
-            break line["fields"]["address"].as_str().unwrap().to_owned();
-        }
-    };
+    let (address, mut lines) = serving(&mut child).await;
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     (child, address)
 }

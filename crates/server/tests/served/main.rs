@@ -1,5 +1,4 @@
-//! A server within this process, over real sockets, and whoever talks to it. One binary, because each takes a quarter of a minute
-//! to link.
+//! A server within this process, over real sockets, and whoever talks to it. One binary, so that all is linked once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

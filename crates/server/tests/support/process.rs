@@ -11,13 +11,25 @@ use api::v1;
 use api::v1::route_request::Input;
 use api::v1::router_service_client::RouterServiceClient;
 use rustls::ClientConfig;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
 use tonic::Code;
 use tonic::transport::Channel;
 
 use super::access::secure;
+
+/// Waits until a process that logs JSON serves: its address, and what it logs next.
+pub async fn serving(child: &mut Child) -> (String, Lines<BufReader<ChildStderr>>) {
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    loop {
+        let line = lines.next_line().await.unwrap().expect("the server ended before it served");
+        let line: serde_json::Value = serde_json::from_str(&line).expect(&line);
+        if line["fields"]["message"] == "serving" {
+            return (line["fields"]["address"].as_str().unwrap().to_owned(), lines);
+        }
+    }
+}
 
 /// A server in a process of its own; dropped, it is killed.
 pub struct Process {
@@ -39,14 +51,7 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut from = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = from.next_line().await.unwrap().expect("the server ended before it served");
-            let line: serde_json::Value = serde_json::from_str(&line).expect(&line);
-            if line["fields"]["message"] == "serving" {
-                break line["fields"]["address"].as_str().unwrap().to_owned();
-            }
-        };
+        let (address, mut from) = serving(&mut child).await;
         let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
         let kept = Arc::clone(&lines);
         tokio::spawn(async move {
