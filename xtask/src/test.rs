@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // What is off by default, in the dev profile: an optimised wgpu takes five times as long to build as these tests run.
     let optional = |features| {
         let packages = ["cargo", "test", "-p", "training", "-p", "encoder", "--features", features];
-        [&packages[..], &["--test", "backends", "--test", "reference", "--test", "object_store"]].concat()
+        [&packages[..], &["--test", "optional", "--test", "reference"]].concat()
     };
     if args.no_gpu {
         left_out.push("training and encoding on wgpu (--no-gpu)");

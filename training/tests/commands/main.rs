@@ -5,7 +5,6 @@
 mod support;
 
 mod advise;
-mod backends;
 mod calibrate;
 mod deep;
 mod evaluate;
@@ -13,7 +12,6 @@ mod fetch;
 mod fit;
 mod memory;
 mod monitor;
-mod object_store;
 mod prior;
 mod reproduce;
 mod run;

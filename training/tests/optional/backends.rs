@@ -1,9 +1,5 @@
 //! The same fit on every backend this build carries: the same weights within rounding, so that what
-//! is trained on one can be served on another. Run with `--features ndarray` or `--features wgpu`.
-#![cfg_attr(
-    not(any(feature = "ndarray", feature = "wgpu")),
-    allow(dead_code, unused_imports, reason = "nothing to compare with")
-)]
+//! is trained on one can be served on another.
 
 use std::sync::atomic::AtomicBool;
 
@@ -53,7 +49,6 @@ fn agrees_with_flex(backend: Backend) {
     assert!((loss - flex_loss).abs() < 0.1, "dev loss {flex_loss} on flex, {loss} on {backend}");
 }
 
-#[cfg(feature = "ndarray")]
 #[test]
 fn ndarray_agrees_with_flex() {
     agrees_with_flex(Backend::Ndarray);

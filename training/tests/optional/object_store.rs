@@ -1,5 +1,4 @@
-//! An export into an object store that speaks S3. Run with `--features object-store`.
-#![cfg(feature = "object-store")]
+//! An export into an object store that speaks S3.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
