@@ -16,6 +16,7 @@ mod saturate;
 mod say;
 mod scrape;
 mod soak;
+mod stalls;
 mod tally;
 mod wire;
 

@@ -1,5 +1,6 @@
 //! Minutes at a share of what a server can: does memory stay where it is, does latency, does anything fail.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -11,6 +12,7 @@ use super::process::{LogCounts, Server, Setup, Usage};
 use super::saturate::Search;
 use super::say::{Table, median, say};
 use super::scrape::Scraper;
+use super::stalls::Stalls;
 use super::tally::Report;
 use super::wire::Endpoint;
 
@@ -52,6 +54,8 @@ pub(crate) struct Outcome {
     pub(crate) p99_ratio: f64,
     /// Processor time of server and client for each decision, µs.
     pub(crate) cpu_us: [f64; 2],
+    /// Moments in which the machine ran nobody.
+    pub(crate) stalls: Stalls,
     /// Records that the log has stored and given up.
     pub(crate) log: [u64; 2],
     /// What was missed; nothing where all is well.
@@ -82,7 +86,7 @@ impl Soak {
         say(format!("soaking at {per_second:.0} decisions/s for {:?}", plan.duration));
         let cpu = || anyhow::Ok((server.usage()?.cpu_s, Usage::of_self()?.cpu_s));
         let before = cpu()?;
-        let (report, memory) = sampled(&server, &endpoint, &plan)?;
+        let (report, memory, stalls) = sampled(&server, &endpoint, &plan)?;
         let after = cpu()?;
         let peak_mb = server.usage()?.peak_mb;
         drop(scraper);
@@ -95,22 +99,31 @@ impl Soak {
         let p99_ratio = p99_ratio(&report)?;
         let missed = missed(&report, peak_mb, memory_mb, p99_ratio, log);
         let log = [log.stored, log.dropped];
-        Ok(Outcome { capacity_per_s, report, peak_mb, memory_mb, p99_ratio, cpu_us, log, missed })
+        Ok(Outcome { capacity_per_s, report, peak_mb, memory_mb, p99_ratio, cpu_us, stalls, log, missed })
     }
 }
 
-/// A run and what memory the server had meanwhile, by time since the first request.
-fn sampled(server: &Server, endpoint: &Endpoint, plan: &Plan) -> Result<(Report, Vec<(Duration, f64)>)> {
+/// A run, what memory the server had meanwhile, by time since the first request, and the machine's stalls.
+fn sampled(
+    server: &Server,
+    endpoint: &Endpoint,
+    plan: &Plan,
+) -> Result<(Report, Vec<(Duration, f64)>, Stalls)> {
     let begin = Instant::now() + Duration::from_millis(200);
+    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let watch = scope.spawn(|| Stalls::watch(&over));
         let run = scope.spawn(|| plan.run_from(endpoint, begin));
         let mut memory = Vec::new();
         while !run.is_finished() {
-            memory.push((begin.elapsed(), server.usage()?.resident_mb));
+            memory.push((begin.elapsed(), server.usage().map(|usage| usage.resident_mb)));
             std::thread::sleep(SAMPLE.min(plan.window));
         }
-        let report = run.join().map_err(|_| anyhow::anyhow!("the client panicked"))??;
-        Ok((report, memory))
+        over.store(true, Ordering::Relaxed);
+        let panicked = |_| anyhow::anyhow!("the client panicked");
+        let (report, stalls) = (run.join().map_err(panicked)??, watch.join().map_err(panicked)?);
+        let memory: Result<Vec<_>> = memory.into_iter().map(|(at, mb)| Ok((at, mb?))).collect();
+        Ok((report, memory?, stalls))
     })
 }
 
@@ -156,6 +169,7 @@ impl Outcome {
         let [first, last] = self.memory_mb;
         row("memory in the first and the last window", format!("{first:.0} and {last:.0} MB"), "flat");
         row("p99 of the last window over the first's", format!("{:.2}", self.p99_ratio), "under 1.2");
+        row("moments without a processor for over 20 ms", self.stalls.text(), "");
         row("log: stored, given up", format!("{}, {}", self.log[0], self.log[1]), "none given up");
         let [server, client] = self.cpu_us;
         row("processor, server and client", format!("{server:.1} and {client:.1} µs a decision"), "");

@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use estimate::Estimate;
-use queue::{Place, Queue, limit};
+pub use queue::QueueRoom;
+use queue::{Place, Queue};
 pub use standing::{Counts, QUEUE_TIME_BOUNDS_US, QueueTimes, Standing};
 
 /// The shortest and the longest delay that a refused caller is told: below, the way there and back is longer; above,
@@ -62,14 +63,16 @@ pub struct Work {
     pub priority: Priority,
     /// How many queries it decides, one after the other.
     pub queries: u32,
+    /// Bytes it takes while it waits, those of its message.
+    pub bytes: usize,
     /// When its caller stops waiting.
     pub deadline: Option<Instant>,
 }
 
 impl Work {
     /// One query.
-    pub fn one(priority: Priority, deadline: Option<Instant>) -> Self {
-        Self { priority, queries: 1, deadline }
+    pub fn one(priority: Priority, bytes: usize, deadline: Option<Instant>) -> Self {
+        Self { priority, queries: 1, bytes, deadline }
     }
 }
 
@@ -105,12 +108,14 @@ impl Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AdmissionError {
     /// Every slot is busy and the queue is full.
-    #[error("all {slots} decision slots are busy and {queue} requests wait already")]
+    #[error("all {slots} decision slots are busy and {waiting} requests of {bytes} bytes wait already")]
     QueueFull {
         /// Decisions at once.
         slots: usize,
-        /// Requests that may wait.
-        queue: usize,
+        /// Requests that wait.
+        waiting: usize,
+        /// Bytes of them.
+        bytes: usize,
         /// When what waits now will have been done.
         retry_after: Duration,
     },
@@ -172,7 +177,7 @@ pub struct Admission(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     slots: usize,
-    queue: usize,
+    room: QueueRoom,
     state: Mutex<State>,
 }
 
@@ -255,18 +260,18 @@ impl Shared {
     }
 
     /// Refuses work that the queue has no room for, or that could not be done in time.
-    fn may_wait(&self, state: &State, work: Work, left: Option<Duration>) -> Result<(), AdmissionError> {
-        let (slots, queue, waiting) = (self.slots, self.queue, state.waiting.len());
-        if waiting >= limit(queue, work.priority) {
+    fn may_wait(&self, state: &State, work: Work, now: Instant) -> Result<(), AdmissionError> {
+        let takes = |priority| state.waiting.takes(self.room, priority, work.bytes, now);
+        if !takes(work.priority) {
             let retry_after = self.wait(state, Priority::Low).clamp(RETRY.0, RETRY.1);
-            let priority = work.priority;
-            return Err(if waiting >= queue {
-                AdmissionError::QueueFull { slots, queue, retry_after }
+            let (slots, waiting, bytes) = (self.slots, state.waiting.len(), state.waiting.bytes());
+            return Err(if takes(Priority::High) {
+                AdmissionError::Shed { slots, waiting, priority: work.priority, retry_after }
             } else {
-                AdmissionError::Shed { slots, waiting, priority, retry_after }
+                AdmissionError::QueueFull { slots, waiting, bytes, retry_after }
             });
         }
-        in_time(state, work, self.wait(state, work.priority), left)
+        in_time(state, work, self.wait(state, work.priority), left(work.deadline, now))
     }
 }
 
@@ -285,9 +290,9 @@ fn left(deadline: Option<Instant>, now: Instant) -> Option<Duration> {
 }
 
 impl Admission {
-    /// `slots` decisions at once (at least one), `queue` more may wait.
-    pub fn new(slots: usize, queue: usize) -> Self {
-        Self(Arc::new(Shared { slots: slots.max(1), queue, state: Mutex::default() }))
+    /// `slots` decisions at once (at least one), and room for those who wait.
+    pub fn new(slots: usize, room: QueueRoom) -> Self {
+        Self(Arc::new(Shared { slots: slots.max(1), room, state: Mutex::default() }))
     }
 
     /// A permit at once, after waiting, or a refusal.
@@ -329,7 +334,7 @@ impl Admission {
                 state.counts.admitted(work.priority, Duration::ZERO);
                 return Ok(self.permit(work, now));
             }
-            line_up(&mut state, work)
+            line_up(&mut state, work, now)
         };
         self.turn(work, now, granted).await
     }
@@ -353,7 +358,7 @@ impl Admission {
         Standing {
             slots: self.0.slots,
             busy: state.busy,
-            queue: self.0.queue,
+            queue: self.0.room.requests,
             waiting: Priority::ALL.map(|priority| state.waiting.of(priority)),
             queries_waiting: state.waiting.ahead_of(Priority::Low),
             service_time: state.estimate.of(1),
@@ -373,8 +378,8 @@ impl Admission {
             return Err(AdmissionError::DeadlineExceeded);
         }
         if state.busy == self.0.slots {
-            self.0.may_wait(state, work, left)?;
-            return Ok(Some(line_up(state, work)));
+            self.0.may_wait(state, work, now)?;
+            return Ok(Some(line_up(state, work, now)));
         }
         // With nothing running there is nobody to protect, and what runs then keeps the estimate true: without it one
         // slow moment could turn everybody away for good.
@@ -431,9 +436,9 @@ fn take(state: &mut State, work: Work) {
 }
 
 /// Takes a place in the queue.
-fn line_up(state: &mut State, work: Work) -> (Place, oneshot::Receiver<Permit>) {
+fn line_up(state: &mut State, work: Work, now: Instant) -> (Place, oneshot::Receiver<Permit>) {
     let (grant, granted) = oneshot::channel();
-    (state.waiting.push(work.priority, work.queries, grant), granted)
+    (state.waiting.push(work, grant, now), granted)
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ mod route;
 mod tiers;
 
 pub use admission::{
-    Admission, AdmissionError, Counts as AdmissionCounts, Permit, Priority, QUEUE_TIME_BOUNDS_US, QueueTimes,
-    Refusal, Standing, Work,
+    Admission, AdmissionError, Counts as AdmissionCounts, Permit, Priority, QUEUE_TIME_BOUNDS_US, QueueRoom,
+    QueueTimes, Refusal, Standing, Work,
 };
 pub use artifact::EncoderPrecision;
 pub use cascade::{

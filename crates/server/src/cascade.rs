@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use api::v1;
 use api::v1::cascade_service_server::{CascadeService, CascadeServiceServer};
+use prost::Message;
 use router::{Admission, AnswerAt, Cascade, Cascades, Work};
 use tokio::time::Instant;
 use tonic::codec::CompressionEncoding;
@@ -302,7 +303,8 @@ impl CascadeService for CascadesService {
         request: Request<v1::PlanCascadeRequest>,
     ) -> Result<Response<v1::PlanCascadeResponse>, Status> {
         let (arrived_ms, deadline) = (now_ms(), deadline(request.metadata()));
-        let work = Work::one(priority(&request.get_ref().labels), deadline);
+        let (labels, bytes) = (&request.get_ref().labels, request.get_ref().encoded_len());
+        let work = Work::one(priority(labels), bytes, deadline);
         let permit = self.0.admission.admit(work).await.map_err(RequestError::from)?;
         let response = self.0.plan(request.into_inner(), arrived_ms)?;
         drop(permit);
@@ -314,7 +316,8 @@ impl CascadeService for CascadesService {
         request: Request<v1::AssessRequest>,
     ) -> Result<Response<v1::AssessResponse>, Status> {
         let (arrived_ms, deadline) = (now_ms(), deadline(request.metadata()));
-        let work = Work::one(priority(&request.get_ref().labels), deadline);
+        let (labels, bytes) = (&request.get_ref().labels, request.get_ref().encoded_len());
+        let work = Work::one(priority(labels), bytes, deadline);
         let permit = self.0.admission.admit(work).await.map_err(RequestError::from)?;
         let response = self.0.assess(request.into_inner(), arrived_ms)?;
         drop(permit);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use router::{Backend, DeepOptions, EncoderPrecision, Exploration, RouterOptions};
+use router::{Backend, DeepOptions, EncoderPrecision, Exploration, QueueRoom, RouterOptions};
 use serde::Deserialize;
 use thiserror::Error;
 use types::{BackendIdentity, ModelName};
@@ -132,10 +132,14 @@ pub struct Settings {
     /// Decisions at once; the number of cores by default.
     #[arg(long, env = "RUNG_DECISION_SLOTS")]
     pub decision_slots: Option<usize>,
-    /// Requests that may wait for a slot; more are told RESOURCE_EXHAUSTED, those whose label `priority` is low from half
-    /// of it on, all but high ones from seven eighths on.
+    /// Requests that may wait for a slot, a quarter of them once the queue has not been empty for a quarter of a second;
+    /// more are told RESOURCE_EXHAUSTED, those whose label `priority` is low from half of it on, all but high ones from
+    /// seven eighths on.
     #[arg(long, env = "RUNG_QUEUE")]
     pub queue: Option<usize>,
+    /// Bytes of the requests that wait for a slot, in the same shares; one that waits alone may have more.
+    #[arg(long, env = "RUNG_QUEUE_BYTES")]
+    pub queue_bytes: Option<usize>,
     /// Queries of one RouteBatch at most.
     #[arg(long, env = "RUNG_MAX_BATCH")]
     pub max_batch: Option<usize>,
@@ -225,8 +229,8 @@ pub struct Config {
     pub exploration: Exploration,
     /// Decisions at once, at least 1.
     pub decision_slots: usize,
-    /// Requests that may wait.
-    pub queue: usize,
+    /// What may wait.
+    pub queue_room: QueueRoom,
     /// Queries of one batch at most, at least 1.
     pub max_batch: usize,
     /// Bytes of one request at most, at least 1 KiB.
@@ -307,6 +311,7 @@ impl Settings {
             explore_cheaper: self.explore_cheaper.or(below.explore_cheaper),
             decision_slots: self.decision_slots.or(below.decision_slots),
             queue: self.queue.or(below.queue),
+            queue_bytes: self.queue_bytes.or(below.queue_bytes),
             max_batch: self.max_batch.or(below.max_batch),
             max_request_bytes: self.max_request_bytes.or(below.max_request_bytes),
             drain_delay_ms: self.drain_delay_ms.or(below.drain_delay_ms),
@@ -355,7 +360,10 @@ impl Settings {
                 1,
                 "at least 1",
             )?,
-            queue: self.queue.unwrap_or(512),
+            queue_room: QueueRoom {
+                requests: self.queue.unwrap_or(2_048),
+                bytes: self.queue_bytes.unwrap_or(64 << 20),
+            },
             max_batch: at_least("max_batch", self.max_batch.unwrap_or(1_024), 1, "at least 1")?,
             max_request_bytes: at_least(
                 "max_request_bytes",
@@ -483,7 +491,10 @@ mod tests {
         let below = file("queue = 3\nmax_batch = 5\nlog_format = \"json\"\n").unwrap();
         let flags = Settings { queue: Some(9), ..Settings::default() };
         let config = flags.over(below).build().unwrap();
-        assert_eq!((config.queue, config.max_batch, config.log_format), (9, 5, LogFormat::Json));
+        assert_eq!(
+            (config.queue_room.requests, config.max_batch, config.log_format),
+            (9, 5, LogFormat::Json)
+        );
         let bad = Settings { decision_slots: Some(0), ..Settings::default() }.build().unwrap_err();
         assert_eq!(bad.to_string(), "decision_slots: expected at least 1, found 0");
         for seconds in [0, 86_401] {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use api::v1;
 use api::v1::router_service_server::RouterService;
 use decision_log::Rollout;
+use prost::Message;
 use router::{Admission, Begun, Permit, Priority, Routed, Router, Work};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
@@ -74,7 +75,7 @@ impl Service {
         drain: Drain,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let admission = Arc::new(Admission::new(config.decision_slots, config.queue));
+        let admission = Arc::new(Admission::new(config.decision_slots, config.queue_room));
         Self { rollouts, programs, admission, max_batch: config.max_batch, recorder, drain, metrics }
     }
 
@@ -94,7 +95,8 @@ impl Service {
         deadline: Option<Instant>,
         seen: Seen,
     ) -> Result<v1::RouteResponse, RequestError> {
-        let permit = self.admission.admit(Work::one(priority(&request.labels), deadline)).await?;
+        let work = Work::one(priority(&request.labels), request.encoded_len(), deadline);
+        let permit = self.admission.admit(work).await?;
         let begun = self.begin(&self.rollouts.now(), request, deadline)?;
         // Slots are for computing: who waits for the encoder keeps nobody from it.
         drop(permit);
@@ -208,7 +210,8 @@ impl Service {
         // What is important is not refused for what is beside it.
         let priority = requests.iter().map(|request| priority(&request.labels)).max().unwrap_or_default();
         let count = |queries: usize| u32::try_from(queries).unwrap_or(u32::MAX);
-        let mut work = Work { priority, queries: count(requests.len()), deadline };
+        let bytes = requests.iter().map(Message::encoded_len).sum();
+        let mut work = Work { priority, queries: count(requests.len()), bytes, deadline };
         let mut permit = self.admission.admit(work).await?;
         if let Some(arrived) = seen.arrived {
             self.metrics.waited(arrived.elapsed());

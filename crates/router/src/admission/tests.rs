@@ -10,7 +10,7 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn work(priority: Priority) -> Work {
-    Work::one(priority, None)
+    Work::one(priority, 0, None)
 }
 
 fn normal() -> Work {
@@ -18,7 +18,7 @@ fn normal() -> Work {
 }
 
 fn until(left: Duration) -> Work {
-    Work::one(Priority::Normal, Some(Instant::now() + left))
+    Work::one(Priority::Normal, 0, Some(Instant::now() + left))
 }
 
 /// Polls once.
@@ -26,9 +26,14 @@ async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
     std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_pending())).await
 }
 
+/// Slots and room for so many requests.
+fn admission(slots: usize, requests: usize) -> Admission {
+    Admission::new(slots, QueueRoom { requests, bytes: 1_000 })
+}
+
 /// Slots whose queries take 10 ms each.
 async fn measured(slots: usize, queue: usize) -> Admission {
-    let admission = Admission::new(slots, queue);
+    let admission = admission(slots, queue);
     let permit = admission.admit(normal()).await.unwrap();
     tokio::time::advance(MS * 10).await;
     drop(permit);
@@ -38,13 +43,13 @@ async fn measured(slots: usize, queue: usize) -> Admission {
 
 #[tokio::test(start_paused = true)]
 async fn beyond_slots_and_queue_the_answer_is_no() {
-    let admission = Admission::new(1, 1);
+    let admission = admission(1, 1);
     let first = admission.admit(normal()).await.unwrap();
     let mut second = Box::pin(admission.admit(normal()));
     // One poll puts it into the queue; the slot frees only after the third was refused.
     assert!(is_pending(&mut second).await);
     let third = admission.admit(normal()).await;
-    assert!(matches!(third, Err(AdmissionError::QueueFull { slots: 1, queue: 1, .. })), "{third:?}");
+    assert!(matches!(third, Err(AdmissionError::QueueFull { slots: 1, waiting: 1, .. })), "{third:?}");
     drop(first);
     assert!(second.await.is_ok());
     assert!(admission.admit(normal()).await.is_ok(), "every slot is free again");
@@ -54,8 +59,46 @@ async fn beyond_slots_and_queue_the_answer_is_no() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bytes_beyond_the_room_are_refused_however_few_wait() {
+    let admission = admission(1, 100);
+    let large = Work { bytes: 700, ..normal() };
+    let running = admission.admit(large).await.unwrap();
+    let mut waits = Box::pin(admission.admit(large));
+    assert!(is_pending(&mut waits).await);
+    let refused = admission.admit(large).await.unwrap_err();
+    assert!(matches!(refused, AdmissionError::QueueFull { waiting: 1, bytes: 700, .. }), "{refused}");
+    let refused = admission.admit(Work { bytes: 200, ..normal() }).await.unwrap_err();
+    assert_eq!(refused.refusal(), Refusal::Shed, "what is left is for what is more important");
+    drop(running);
+    assert!(waits.await.is_ok());
+    assert!(admission.admit(large).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_does_not_empty_is_held_to_a_quarter() {
+    let admission = admission(1, 8);
+    let running = admission.admit(normal()).await.unwrap();
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(admission.admit(normal()))).collect();
+    for one in &mut waiting {
+        assert!(is_pending(one).await);
+    }
+    tokio::time::advance(MS * 250).await;
+    let refused = admission.admit(normal()).await.unwrap_err();
+    assert!(matches!(refused, AdmissionError::QueueFull { waiting: 3, .. }), "{refused}");
+    drop(running);
+    for one in waiting {
+        drop(one.await.unwrap());
+    }
+    let _running = admission.admit(normal()).await.unwrap();
+    let mut waiting: Vec<_> = (0..7).map(|_| Box::pin(admission.admit(normal()))).collect();
+    for one in &mut waiting {
+        assert!(is_pending(one).await, "a burst has all of the room");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn paused_work_takes_its_turn_whatever_the_queue() {
-    let admission = Admission::new(1, 0);
+    let admission = admission(1, 0);
     let first = admission.admit(normal()).await.unwrap();
     let mut paused = Box::pin(admission.resume(normal()));
     assert!(is_pending(&mut paused).await);
@@ -65,7 +108,7 @@ async fn paused_work_takes_its_turn_whatever_the_queue() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_ends_the_wait_and_leaves_no_trace() {
-    let admission = Admission::new(1, 4);
+    let admission = admission(1, 4);
     let held = admission.admit(normal()).await.unwrap();
     let waited = admission.admit(until(MS * 5)).await;
     assert_eq!(waited.err(), Some(AdmissionError::DeadlineExceeded));
@@ -125,7 +168,7 @@ async fn an_idle_server_tries_whatever_its_estimate_says() {
 
 #[tokio::test(start_paused = true)]
 async fn low_is_refused_first_and_high_is_served_first() {
-    let admission = Admission::new(1, 8);
+    let admission = admission(1, 8);
     let running = admission.admit(normal()).await.unwrap();
     let mut waiting = Vec::new();
     for (priority, fits) in [(Priority::Low, 4), (Priority::Normal, 3), (Priority::High, 1)] {
@@ -160,7 +203,7 @@ async fn low_is_refused_first_and_high_is_served_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_batch_lets_others_go_first() {
-    let admission = Admission::new(1, 4);
+    let admission = admission(1, 4);
     let long = Work { queries: 1_000, ..normal() };
     let mut permit = admission.admit(long).await.unwrap();
     permit.decided(32);
@@ -189,7 +232,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.unwrap().block_on(async {
-            let admission = Admission::new(slots, queue);
+            let admission = admission(slots, queue);
             let (mut held, mut waiting) = (Vec::new(), Vec::new());
             for (what, class, which) in all {
                 let work = work(Priority::ALL[class]);

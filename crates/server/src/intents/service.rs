@@ -6,6 +6,7 @@ use api::v1;
 use api::v1::match_request::Input as Asked;
 use api::v1::route_request::Input;
 use api::v1::semantic_service_server::{SemanticService, SemanticServiceServer};
+use prost::Message;
 use router::{Admission, Priority, Work};
 use semantic::{Candidate, Match, MatchReason, Settings, Target};
 use tokio::time::Instant;
@@ -133,7 +134,7 @@ impl SemanticService for Matching {
     ) -> Result<Response<v1::MatchResponse>, Status> {
         let intents = self.intents()?;
         let deadline = deadline(request.metadata());
-        let work = Work::one(Priority::Normal, deadline);
+        let work = Work::one(Priority::Normal, request.get_ref().encoded_len(), deadline);
         let _permit = self.admission.admit(work).await.map_err(RequestError::from)?;
         Ok(Response::new(matched(&intents, request.into_inner(), Instant::now())?))
     }
