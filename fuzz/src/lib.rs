@@ -2,6 +2,8 @@
 //! where a promise is broken. The same files are the bodies of `tests/hostile.rs` of the crates they test.
 
 #[cfg(feature = "heavy")]
+pub mod access;
+#[cfg(feature = "heavy")]
 pub mod artifact;
 #[cfg(feature = "light")]
 pub mod catalogue;

@@ -340,10 +340,10 @@ struct CostArgs {
     #[arg(long, default_value_t = 4_000.0, value_name = "DECISIONS")]
     rate: f64,
     /// Seconds of each run.
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Rounds; the medians are shown.
-    #[arg(long, default_value_t = 3)]
+    /// Rounds; medians of their differences are shown.
+    #[arg(long, default_value_t = 7)]
     rounds: usize,
 }
 

@@ -1,9 +1,9 @@
-//! What each thing that can be switched on costs: servers with each in turn, all of them in every round, so that what
-//! changes on the machine meanwhile falls on all alike.
+//! What each thing that can be switched on costs: a server with each of them, all asked in turn in every round, and the
+//! differences within a round; what changes on the machine between rounds is then in none of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::bodies::Shape;
 use super::drive::{Load, Plan};
@@ -12,6 +12,13 @@ use super::process::{Feature, LogCounts, Server, Setup, Usage};
 use super::saturate::busy;
 use super::say::{Table, median, say};
 use super::scrape::Scraper;
+
+/// A server is at rest once it has used no more than a tick of its processor time in so long; the log and the monitors
+/// behind it go on for a second after the last request, and that is what they cost too.
+const REST: Duration = Duration::from_millis(300);
+const REST_S: f64 = 0.01;
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How it is measured.
 #[derive(Debug, Clone)]
@@ -22,7 +29,7 @@ pub(crate) struct Cost {
     pub(crate) plan: Plan,
     /// Decisions a second of the steady runs.
     pub(crate) per_second: f64,
-    /// Rounds; medians are shown.
+    /// Rounds; medians of their differences are shown.
     pub(crate) rounds: usize,
 }
 
@@ -37,7 +44,14 @@ struct Measured {
     p99_ms: f64,
     /// Decisions a second of callers that wait.
     fastest: f64,
-    log: LogCounts,
+}
+
+/// A server with some things switched on, and what was measured of it, by round.
+#[derive(Debug)]
+struct Compared {
+    features: Vec<Feature>,
+    server: Server,
+    rounds: Vec<Measured>,
 }
 
 impl Cost {
@@ -51,10 +65,14 @@ impl Cost {
         if self.setup.features.len() > 1 {
             combinations.push(self.setup.features.clone());
         }
-        let mut measured: Vec<Vec<Measured>> = vec![Vec::new(); combinations.len()];
+        let mut compared = Vec::new();
+        for features in combinations {
+            let server = Server::start(Setup { features: features.clone(), ..self.setup.clone() })?;
+            compared.push(Compared { features, server, rounds: Vec::new() });
+        }
         for round in 1..=self.rounds {
-            for (of, features) in measured.iter_mut().zip(&combinations) {
-                let one = self.measure(features).with_context(|| name(features))?;
+            for Compared { features, server, rounds } in &mut compared {
+                let one = self.measure(server).with_context(|| name(features))?;
                 say(format!(
                     "round {round}, {}: {:.1} µs of the server and {:.1} µs of the client a decision, {:.0}/s at most",
                     name(features),
@@ -62,15 +80,19 @@ impl Cost {
                     one.client_us,
                     one.fastest
                 ));
-                of.push(one);
+                rounds.push(one);
             }
         }
-        say(self.table(&combinations, &measured));
+        let mut rows = Vec::new();
+        for Compared { features, server, rounds } in compared {
+            let (log, _) = server.stop()?;
+            rows.push((features, rounds, log));
+        }
+        say(self.table(&rows));
         Ok(())
     }
 
-    fn measure(&self, features: &[Feature]) -> Result<Measured> {
-        let server = Server::start(Setup { features: features.to_vec(), ..self.setup.clone() })?;
+    fn measure(&self, server: &Server) -> Result<Measured> {
         let scraper = server.metrics().map(Scraper::start).transpose()?;
         let endpoint = server.endpoint()?;
         let load = Load::Open { per_second: self.per_second, arrivals: Arrivals::Poisson };
@@ -78,26 +100,26 @@ impl Cost {
         let warming = self.plan.duration.min(Duration::from_secs(1));
         let steady = Plan { load, warmup: Duration::ZERO, ..self.plan.clone() };
         Plan { duration: warming, ..steady.clone() }.run(&endpoint)?;
-        let before = (server.usage()?.cpu_s, Usage::of_self()?.cpu_s);
+        let before = (at_rest(server)?, Usage::of_self()?.cpu_s);
         let report = steady.run(&endpoint)?;
-        let after = (server.usage()?.cpu_s, Usage::of_self()?.cpu_s);
-        anyhow::ensure!(report.flawless(), "at {:.0}/s: {}", self.per_second, report.text());
+        let client_s = Usage::of_self()?.cpu_s - before.1;
+        let server_s = at_rest(server)? - before.0;
+        ensure!(report.flawless(), "at {:.0}/s: {}", self.per_second, report.text());
         let closed = Plan { load: busy(self.plan.shape), ..self.plan.clone() }.run(&endpoint)?;
-        anyhow::ensure!(closed.flawless(), "as fast as it can: {}", closed.text());
-        let us = |seconds: f64| 1e6 * seconds / report.decisions.max(1) as f64;
+        ensure!(closed.flawless(), "as fast as it can: {}", closed.text());
         drop(scraper);
-        let (log, _) = server.stop()?;
+        at_rest(server)?;
+        let us = |seconds: f64| 1e6 * seconds / report.decisions.max(1) as f64;
         Ok(Measured {
-            cpu_us: us(after.0 - before.0),
-            client_us: us(after.1 - before.1),
+            cpu_us: us(server_s),
+            client_us: us(client_s),
             p50_ms: report.latency.p50_ms,
             p99_ms: report.latency.p99_ms,
             fastest: closed.decisions_per_s,
-            log,
         })
     }
 
-    fn table(&self, combinations: &[Vec<Feature>], measured: &[Vec<Measured>]) -> String {
+    fn table(&self, rows: &[(Vec<Feature>, Vec<Measured>, LogCounts)]) -> String {
         let mut table = Table::new(&[
             "switched on",
             "server, µs a decision",
@@ -109,20 +131,21 @@ impl Cost {
             "log: stored, dropped",
         ]);
         let of = |runs: &[Measured], what: fn(&Measured) -> f64| median(runs.iter().map(what).collect());
-        let bare = measured.first().map_or(&[][..], Vec::as_slice);
-        let (cpu, fastest) = (of(bare, |m| m.cpu_us), of(bare, |m| m.fastest));
-        for (features, runs) in combinations.iter().zip(measured) {
-            let sum = |what: fn(&LogCounts) -> u64| runs.iter().map(|m| what(&m.log)).sum::<u64>();
-            let log = features.contains(&Feature::Log);
+        let bare = rows.first().map_or(&[][..], |row| row.1.as_slice());
+        for (features, runs, log) in rows {
+            let beside = |what: fn(&Measured, &Measured) -> f64| {
+                median(runs.iter().zip(bare).map(|(one, bare)| what(one, bare)).collect())
+            };
+            let logs = features.contains(&Feature::Log);
             table.row(&[
                 name(features),
                 format!("{:.1}", of(runs, |m| m.cpu_us)),
-                format!("{:+.1}", of(runs, |m| m.cpu_us) - cpu),
+                format!("{:+.1}", beside(|one, bare| one.cpu_us - bare.cpu_us)),
                 format!("{:.2}", of(runs, |m| m.p50_ms)),
                 format!("{:.2}", of(runs, |m| m.p99_ms)),
                 format!("{:.0}", of(runs, |m| m.fastest)),
-                format!("{:.2}", of(runs, |m| m.fastest) / fastest),
-                if log { format!("{}, {}", sum(|l| l.stored), sum(|l| l.dropped)) } else { "–".into() },
+                format!("{:.2}", beside(|one, bare| one.fastest / bare.fastest)),
+                if logs { format!("{}, {}", log.stored, log.dropped) } else { "–".into() },
             ]);
         }
         let queries = &self.plan.queries;
@@ -135,6 +158,20 @@ impl Cost {
             self.rounds,
             of(bare, |m| m.client_us),
         )
+    }
+}
+
+/// What a server has used once it is at rest, seconds of processor time.
+fn at_rest(server: &Server) -> Result<f64> {
+    let (begun, mut used) = (Instant::now(), server.usage()?.cpu_s);
+    loop {
+        std::thread::sleep(REST);
+        let now = server.usage()?.cpu_s;
+        if now - used <= REST_S {
+            return Ok(now);
+        }
+        ensure!(begun.elapsed() < PATIENCE, "the server does not come to rest within {PATIENCE:?}");
+        used = now;
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) use counts::Counts;
 pub(crate) use refusal::Refusal;
 pub(crate) use scope::Scope;
 pub(crate) use tls::names;
+pub(crate) use tokens::Tokens;
 
 use caller::{Known, Permits};
 use gate::Gate;
@@ -41,7 +42,7 @@ pub(crate) use refusal::Whose;
 use scope::{Needs, Scopes, needs};
 use secret::Presented;
 use tls::Tls;
-use tokens::{Tokens, is_tenant};
+use tokens::is_tenant;
 use unread::Room;
 
 /// Which listener a call came to.

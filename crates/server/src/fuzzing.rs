@@ -8,6 +8,7 @@ use decision_log::OutcomeRecord;
 use router::ArtifactInfo;
 use types::{Ladder, Query};
 
+use crate::access::Tokens;
 use crate::cascade::convert::{Answered, planned_query};
 use crate::cascade::token::TokenKey;
 use crate::status::RequestError;
@@ -61,6 +62,15 @@ pub fn assess(request: v1::AssessRequest) -> Result<(Query, Vec<String>), Refuse
 pub fn outcome(request: v1::ReportOutcomeRequest, now_us: i64) -> Result<OutcomeRecord, Refused> {
     let (record, _) = outcomes::understood(request, Duration::MAX, now_us)?;
     Ok(record)
+}
+
+/// Which state of a file of tokens it is, read beside itself as on a reload.
+///
+/// # Errors
+/// With everything that is wrong, each with its line.
+pub fn tokens(text: &str) -> Result<String, Vec<String>> {
+    let before = Tokens::parse(text, None)?;
+    Ok(Tokens::parse(text, Some(&before))?.version().to_owned())
 }
 
 /// The claims of a token that opens, sealed again; nothing where it does not.

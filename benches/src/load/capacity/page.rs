@@ -23,8 +23,9 @@ pub(super) fn write(measured: &Measured, of: &Assumptions) -> Result<String> {
     let on = if measured.switched_on.is_empty() { "nothing".into() } else { measured.switched_on.join(", ") };
     let _ = write!(
         page,
-        "\n## Measured\n\nOn {} shared with the client, switched on: {on}. At most {:.0} MB of memory.\n\n{}\n",
+        "\n## Measured\n\nOn {} shared with the client{}, switched on: {on}. At most {:.0} MB of memory.\n\n{}\n",
         measured.machine,
+        measured.commit.as_ref().map_or_else(String::new, |commit| format!(", commit {commit}")),
         measured.peak_mb,
         measured_table(measured)
     );
@@ -241,6 +242,7 @@ mod tests {
             |tokens: usize, cpu_us| Point { tokens, cpu_us, sent_bytes: 500.0, received_bytes: 400.0 };
         let measured = Measured {
             machine: "a machine, 2 processors".into(),
+            commit: Some("c0ffee1".into()),
             switched_on: vec!["TLS".into()],
             unary: vec![point(16, 40.0), point(64, 44.0)],
             batched: vec![point(16, 20.0), point(64, 24.0)],
@@ -253,5 +255,6 @@ mod tests {
         let page = write(&measured, &Assumptions::usual().unwrap()).unwrap();
         assert!(page.contains("| SQLite | 10 | 1000 | it kept up |"), "{page}");
         assert!(page.contains("1,000,000 decisions/s") && page.contains("not measured"));
+        assert!(page.contains("with the client, commit c0ffee1, switched on: TLS."), "{page}");
     }
 }

@@ -18,6 +18,9 @@ use super::scope::{Scope, Scopes};
 use super::secret::{Presented, SecretHash, TokenId};
 use super::tenants::Tenants;
 
+/// Characters from which on a word of a refusal is taken for a secret: those of ours have 43, hashes 64.
+const SHORTEST_SECRET: usize = 32;
+
 /// The file, as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -183,10 +186,18 @@ impl Tokens {
     }
 }
 
-/// A refusal of the parser without the line it quotes: a file of hashes is not for logs.
+/// A refusal of the parser without the line it quotes, and without what it repeats of it where that is as long as a
+/// secret or its hash: they are not for logs, in whatever field they were put by mistake.
 fn without_values(text: &str, error: &toml::de::Error) -> String {
-    let at = error.span().map(|span| format!("line {}: ", line(text, &span))).unwrap_or_default();
-    format!("{at}{}", error.message())
+    let at = error.span().map_or(1, |span| line(text, &span));
+    let ends_word = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let mut told = format!("line {at}: ");
+    for piece in error.message().split_inclusive(ends_word) {
+        let word = piece.trim_end_matches(ends_word);
+        told.push_str(if word.len() < SHORTEST_SECRET { word } else { "…" });
+        told.push_str(&piece[word.len()..]);
+    }
+    told
 }
 
 fn line(text: &str, at: &Range<usize>) -> usize {
@@ -349,6 +360,10 @@ mod tests {
         let hash = one(&good.replace(&minted.sha256, &minted.sha256[1..]));
         assert!(hash.starts_with("line 4: expected 64 hex digits"), "{hash}");
         assert!(!hash.contains(&minted.sha256[1..]));
+        let misplaced = one(&format!("{good}burst = \"{}\"\n", minted.token));
+        assert_eq!(misplaced, "line 6: invalid type: string \"…\", expected u32");
+        let misplaced = one(&good.replace("read", &minted.sha256));
+        assert!(misplaced.starts_with("line 5: unknown variant `…`, expected"), "{misplaced}");
         let id = one(&good.replace(&minted.id, "mine"));
         assert!(id.starts_with("line 3: expected 16 hex digits"), "{id}");
         let several = format!(

@@ -1,10 +1,12 @@
-//! Whatever bytes come, a request, a token and a settings file are understood or refused: the bodies of the fuzz
-//! targets of those names.
+//! Whatever bytes come, a request, a token, a file of tokens and a settings file are understood or refused: the bodies of
+//! the fuzz targets of those names.
 #![allow(unreachable_pub, reason = "bodies of fuzz targets are public there")]
 
 use api::v1;
 use prost::Message;
 
+#[path = "../../../../fuzz/src/access.rs"]
+mod access;
 #[path = "../../../../fuzz/src/hostile.rs"]
 mod hostile;
 #[path = "../../../../fuzz/src/requests.rs"]
@@ -18,6 +20,11 @@ mod token;
 #[test]
 fn any_request_is_understood_or_refused() {
     hostile::hold("requests", 4_000, requests::decode);
+}
+
+#[test]
+fn any_file_of_tokens_is_read_or_refused_without_a_secret() {
+    hostile::hold("access", 4_000, access::decode);
 }
 
 #[test]
