@@ -132,9 +132,9 @@ pub struct Settings {
     /// Decisions at once; the number of cores by default.
     #[arg(long, env = "RUNG_DECISION_SLOTS")]
     pub decision_slots: Option<usize>,
-    /// Requests that may wait for a slot, a quarter of them once the queue has not been empty for a quarter of a second;
-    /// more are told RESOURCE_EXHAUSTED, those whose label `priority` is low from half of it on, all but high ones from
-    /// seven eighths on.
+    /// Requests that may wait for a slot, a quarter of them once the queue has not been empty for a second; more are
+    /// told RESOURCE_EXHAUSTED, those whose label `priority` is low from half of it on, all but high ones from seven
+    /// eighths on.
     #[arg(long, env = "RUNG_QUEUE")]
     pub queue: Option<usize>,
     /// Bytes of the requests that wait for a slot, in the same shares; one that waits alone may have more.

@@ -35,6 +35,10 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Rest after a page of the log, as a multiple of the time that it took: those that decide have the processor meanwhile.
 const REST: u32 = 2;
 
+/// Looks after which the one under way no longer rests: it has not caught up for so long that a third of a processor is
+/// not enough. Sooner it would take the processor just when those that decide are short of it.
+const PATIENCE_LOOKS: u32 = 30;
+
 /// Niceness of the thread and of its database's, of the system's -20 to 19: a third of the weight of those that answer.
 const NICE: i32 = 5;
 
@@ -254,8 +258,7 @@ impl Watcher {
             if !more {
                 return Ok(());
             }
-            // Who has not caught up when the next look is due is behind and does not rest.
-            if begun.elapsed() < self.config.every {
+            if begun.elapsed() < PATIENCE_LOOKS * self.config.every && !self.stop.is_over() {
                 tokio::time::sleep(REST * page.elapsed()).await;
             }
         }

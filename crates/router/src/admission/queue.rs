@@ -14,7 +14,7 @@ const PATIENCE: u64 = 8;
 /// For so long a queue that was empty may fill up to the whole of its room. One that is still not empty then is no burst
 /// but more than can be done: a part of the room is enough to keep the slots busy, and more would be mere waiting. After
 /// the controlled delay of Maurer, Fail at Scale (ACM Queue 13(8), 2015).
-const BURST: Duration = Duration::from_millis(250);
+const BURST: Duration = Duration::from_secs(1);
 
 /// That part of the room.
 const STANDING: usize = 4;
@@ -22,7 +22,7 @@ const STANDING: usize = 4;
 /// What may wait for a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueRoom {
-    /// Requests, for a quarter of a second after the queue was last empty; a quarter of them from then on.
+    /// Requests, for a second after the queue was last empty; a quarter of them from then on.
     pub requests: usize,
     /// Bytes of those requests as they came; one that waits alone may have more.
     pub bytes: usize,
@@ -180,17 +180,17 @@ mod tests {
         for _ in 0..15 {
             queue.push(work(Priority::High, 1, 1), (), begin);
         }
-        assert!(takes(&queue, 249) && !takes(&queue, 250));
+        assert!(takes(&queue, 999) && !takes(&queue, 1_000));
         (0..11).for_each(|_| drop(queue.next()));
-        assert!(!takes(&queue, 250), "four wait");
+        assert!(!takes(&queue, 1_000), "four wait");
         drop(queue.next());
-        assert!(takes(&queue, 250));
+        assert!(takes(&queue, 1_000));
         while queue.next().is_some() {}
-        queue.push(work(Priority::High, 1, 1), (), begin + Duration::from_millis(300));
+        queue.push(work(Priority::High, 1, 1), (), begin + Duration::from_millis(1_200));
         for _ in 0..14 {
             queue.push(work(Priority::High, 1, 1), (), begin);
         }
-        assert!(takes(&queue, 549), "it was empty in between");
+        assert!(takes(&queue, 2_199), "it was empty in between");
     }
 
     #[test]

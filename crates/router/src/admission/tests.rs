@@ -82,7 +82,7 @@ async fn a_queue_that_does_not_empty_is_held_to_a_quarter() {
     for one in &mut waiting {
         assert!(is_pending(one).await);
     }
-    tokio::time::advance(MS * 250).await;
+    tokio::time::advance(MS * 1_000).await;
     let refused = admission.admit(normal()).await.unwrap_err();
     assert!(matches!(refused, AdmissionError::QueueFull { waiting: 3, .. }), "{refused}");
     drop(running);
