@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast, oneshot};
 
 use crate::config::MonitoringConfig;
+use crate::record::now_us;
 use crate::rollout::Rollouts;
 
 pub(crate) use service::MonitorsService;
@@ -33,11 +34,9 @@ const RECENT: usize = 256;
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Rest after a page of the log, as a multiple of the time that it took: those that decide have the processor meanwhile.
+/// Who falls behind rests as well; it would take the processor just when those that decide are short of it. How far
+/// behind it is, is told.
 const REST: u32 = 2;
-
-/// Looks after which the one under way no longer rests: it has not caught up for so long that a third of a processor is
-/// not enough. Sooner it would take the processor just when those that decide are short of it.
-const PATIENCE_LOOKS: u32 = 30;
 
 /// Niceness of the thread and of its database's, of the system's -20 to 19: a third of the weight of those that answer.
 const NICE: i32 = 5;
@@ -64,6 +63,8 @@ pub(crate) struct Standing {
     pub(crate) alarms: u64,
     pub(crate) unwatched: u64,
     pub(crate) leads: bool,
+    /// Age of the newest decision that this replica has seen while there are newer ones in the log; nothing otherwise.
+    pub(crate) behind: Duration,
 }
 
 impl Monitors {
@@ -93,7 +94,7 @@ impl Monitors {
         let _ = self.alarms.send(alarm);
     }
 
-    fn show(&self, kept: &Kept, leads: bool) {
+    fn show(&self, kept: &Kept, leads: bool, behind: Duration) {
         let standing = Standing {
             status: kept.watch.status(),
             recent: kept.recent.clone(),
@@ -101,6 +102,7 @@ impl Monitors {
             alarms: kept.watch.alarms(),
             unwatched: kept.watch.unwatched(),
             leads,
+            behind,
         };
         *self.standing() = standing;
     }
@@ -228,14 +230,19 @@ impl Watcher {
         let target = |decision: &DecisionRecord, pair: &str| {
             targets.get(&(decision.threshold_source.clone(), pair.to_owned())).copied()
         };
-        let begun = Instant::now();
+        let mut newest_us = None;
         loop {
             let page = Instant::now();
             let mut raised = Vec::new();
             let Kept { watch, follower, .. } = kept;
-            let mut see = |event: Event<'_>| match see(watch, &event, &target) {
-                Ok(found) => raised.extend(found),
-                Err(error) => tracing::error!(%error, "a window cannot be compared"),
+            let mut see = |event: Event<'_>| {
+                if let Event::Decision(decision) = event {
+                    newest_us = Some(decision.time_us);
+                }
+                match see(watch, &event, &target) {
+                    Ok(found) => raised.extend(found),
+                    Err(error) => tracing::error!(%error, "a window cannot be compared"),
+                }
             };
             let more = follower.advance(store, self.horizon, &mut see).await?;
             if !raised.is_empty() {
@@ -251,14 +258,15 @@ impl Watcher {
                 keep(store, kept).await?;
                 *at_rest = Instant::now();
             }
-            self.monitors.show(kept, true);
+            let behind_us = newest_us.filter(|_| more).map_or(0, |newest| now_us().saturating_sub(newest));
+            self.monitors.show(kept, true, Duration::from_micros(behind_us.max(0).unsigned_abs()));
             for alarm in raised {
                 self.tell(alarm, webhook);
             }
             if !more {
                 return Ok(());
             }
-            if begun.elapsed() < PATIENCE_LOOKS * self.config.every && !self.stop.is_over() {
+            if !self.stop.is_over() {
                 tokio::time::sleep(REST * page.elapsed()).await;
             }
         }
@@ -286,7 +294,7 @@ impl Watcher {
         let Some(text) = store.state(KEY).await? else { return Ok(()) };
         let Ok(kept) = serde_json::from_str::<Kept>(&text) else { return Ok(()) };
         let before = self.monitors.standing().alarms;
-        self.monitors.show(&kept, false);
+        self.monitors.show(&kept, false, Duration::ZERO);
         let new = usize::try_from(kept.watch.alarms().saturating_sub(before)).unwrap_or(usize::MAX);
         let old = kept.recent.len().saturating_sub(new);
         for alarm in kept.recent.into_iter().skip(old) {

@@ -89,6 +89,8 @@ pub(super) struct Measured {
 /// Measures all of it.
 pub(super) fn all(setup: &Setup, postgres: Option<&str>, effort: Effort) -> Result<Measured> {
     let duration = Duration::try_from_secs_f64(effort.seconds)?;
+    // A database that cannot be asked is told of before minutes of measurements.
+    postgres.map(size).transpose()?;
     let mut peak_mb: f64 = 0.0;
     let mut points = |shape, tier, lengths: &[usize], per_second: f64, setup: &Setup| -> Result<Vec<Point>> {
         let server = Server::start(setup.clone())?;

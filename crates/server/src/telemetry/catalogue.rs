@@ -216,6 +216,11 @@ catalogue! {
         "What its statistic has to exceed, of those that have a limit"
     );
     MONITOR_LEADS = gauge("rung_monitor_leads", [], "1 on the replica that watches the log");
+    MONITOR_BEHIND = gauge(
+        "rung_monitor_behind_seconds",
+        [],
+        "Age of what the monitors have read last, 0 once they have read all of the log"
+    );
     MONITOR_STRONG_RATE = gauge(
         "rung_monitor_strong_call_rate",
         ["pair", "slice"],

@@ -233,6 +233,7 @@ impl Metrics {
             });
         });
         read(of::MONITOR_LEADS, |monitors, hear| hear(flag(monitors.standing().leads), &[]));
+        read(of::MONITOR_BEHIND, |monitors, hear| hear(monitors.standing().behind.as_secs_f64(), &[]));
         read(of::MONITOR_STRONG_RATE, |monitors, hear| {
             for status in &monitors.standing().status {
                 hear(status.strong_call_rate, &stream(&status.pair, &status.slice));
