@@ -19,7 +19,10 @@ use crate::RouterError;
 use crate::counters::Counters;
 use pace::Pace;
 
+mod nursery;
 mod pace;
+
+pub use nursery::encoder_threads_begin_here;
 
 /// How the deep tier is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -275,9 +278,7 @@ impl DeepWorkers {
                     pace.answered(size);
                 }
             };
-            std::thread::Builder::new()
-                .name(format!("encoder-{worker}"))
-                .spawn(|| encoder::on_this_thread(work))
+            nursery::spawn(format!("encoder-{worker}"), || encoder::on_this_thread(work))
                 .map_err(RouterError::EncoderThread)?;
         }
         drop(ready);

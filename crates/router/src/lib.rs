@@ -21,7 +21,7 @@ pub use cascade::{
 };
 pub use classifier::{Adapter, Backend};
 pub use counters::TierCounts;
-pub use deep::DeepOptions;
+pub use deep::{DeepOptions, encoder_threads_begin_here};
 pub use features::Script;
 pub use features::answer::{FinishReason, Signals};
 pub use given::Given;

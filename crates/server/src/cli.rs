@@ -145,6 +145,7 @@ async fn serve(config: &Config, mut sockets: Sockets) -> Result<()> {
     let access = Access::open(&config.access)?;
     config.admin_listen.map_or(Ok(()), |address| access.may_administer(address))?;
     let artifact = artifact_stamp(&config.artifact);
+    router::encoder_threads_begin_here();
     let router = Router::load(&config.artifact, &config.router_options())?;
     let program = Loaded::read(config, router.info(), crate::cascade::load(config)?)?;
     let listener = match sockets.take("grpc")? {

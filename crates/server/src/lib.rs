@@ -5,6 +5,7 @@
 extern crate self as server;
 
 mod access;
+mod behind;
 mod cascade;
 pub mod cli;
 pub mod config;

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use api::v1;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use crate::behind;
 use crate::record::now_us;
 use crate::systemd;
 use crate::telemetry::Metrics;
@@ -225,13 +226,13 @@ impl Reloads {
         let _one = self.one.lock().await;
         let mut answers = Vec::new();
         for (unit, force) in jobs {
-            answers.extend(behind_callers(move || unit.reload(force, cause)).await);
+            answers.extend(behind::callers(move || unit.reload(force, cause)).await.unwrap_or_default());
         }
         let moved = |thing: &v1::ReloadedThing| thing.result() == v1::ReloadResult::Reloaded;
         if answers.iter().any(moved) {
             for unit in self.units.iter().filter(|unit| unit.is_refused()) {
                 let unit = Arc::clone(unit);
-                for thing in behind_callers(move || unit.reload(true, cause)).await {
+                for thing in behind::callers(move || unit.reload(true, cause)).await.unwrap_or_default() {
                     answers.retain(|answer| answer.thing != thing.thing);
                     answers.push(thing);
                 }
@@ -242,25 +243,6 @@ impl Reloads {
         }
         answers
     }
-}
-
-/// Runs on a thread of its own that gives way to those that answer: an artifact takes a core for hundreds of milliseconds.
-/// Without a thread nothing is read.
-async fn behind_callers<T: Default + Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    /// Of the system's -20 to 19.
-    const NICE: i32 = 15;
-    let (done, result) = oneshot::channel();
-    let runtime = tokio::runtime::Handle::current();
-    let work = move || {
-        let _within = runtime.enter();
-        // Where it may not be, it is read all the same.
-        let _ = rustix::process::nice(NICE);
-        let _ = done.send(work());
-    };
-    if let Err(error) = std::thread::Builder::new().name("reload".to_owned()).spawn(work) {
-        tracing::error!(%error, "no thread to read files again");
-    }
-    result.await.unwrap_or_default()
 }
 
 impl Unit {

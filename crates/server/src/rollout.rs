@@ -16,6 +16,7 @@ use monitoring::{ArmTest, Verdict};
 use router::{ArtifactInfo, Router, RouterError, RouterOptions};
 use tokio::sync::Semaphore;
 
+use crate::behind;
 use crate::program::Version;
 use crate::record::now_us;
 
@@ -196,8 +197,8 @@ impl Rollouts {
             }
         }
         let (folder, options) = (folder.to_owned(), self.options.clone());
-        let loading = tokio::task::spawn_blocking(move || Router::load(&folder, &options));
-        let router = Arc::new(loading.await.map_err(|_| StepError::Interrupted)??);
+        let loading = behind::callers(move || Router::load(&folder, &options));
+        let router = Arc::new(loading.await.ok_or(StepError::Interrupted)??);
         let progress = Progress {
             shadows: Arc::new(Semaphore::new(SHADOWS)),
             shadowed: AtomicU64::new(0),

@@ -174,3 +174,36 @@ fn an_engine_that_fails_its_warm_up_is_not_served() {
         DeepWorkers::start(Arc::new(Broken), Box::new(|| None), &DeepOptions::default(), Arc::default());
     assert!(matches!(started, Err(RouterError::EncoderWarmUp(TierReason::DeviceLost))));
 }
+
+/// Tells the niceness of the thread that runs it.
+struct Nice(mpsc::Sender<i32>);
+
+impl Embed for Nice {
+    fn ids(&self, _: &str) -> Result<Vec<u32>, EncoderError> {
+        Ok(vec![1])
+    }
+
+    fn embed_batch(&self, rows: &[&[u32]]) -> Vec<Vec<f32>> {
+        self.0.send(rustix::process::nice(0).unwrap()).unwrap();
+        rows.iter().map(|_| vec![0.0]).collect()
+    }
+
+    fn describe(&self) -> String {
+        "nice".to_owned()
+    }
+}
+
+#[test]
+fn an_encoder_is_not_as_nice_as_the_thread_that_read_it() {
+    encoder_threads_begin_here();
+    let (tell, told) = mpsc::channel();
+    let read_behind = move || {
+        rustix::process::nice(9).unwrap();
+        let options = DeepOptions { workers: 2, ..patient() };
+        DeepWorkers::start(Arc::new(Nice(tell)), Box::new(|| None), &options, Arc::default()).unwrap()
+    };
+    drop(std::thread::spawn(read_behind).join().unwrap());
+    let own = rustix::process::nice(0).unwrap();
+    let seen: Vec<i32> = told.iter().collect();
+    assert!(seen.len() >= 2 && seen.iter().all(|nice| *nice == own), "{seen:?}, {own} here");
+}

@@ -9,6 +9,7 @@ use router::Router;
 use tokio::runtime::Handle;
 
 use super::{Deployment, Rollouts};
+use crate::behind;
 use crate::program::Version;
 
 /// How often it is looked whether the last request has ended.
@@ -66,7 +67,6 @@ async fn retired(router: Arc<Router>) {
         tokio::time::sleep(LOOK).await;
     }
     let version = router.info().version.clone();
-    // It is done when it is done: nobody waits for it.
-    drop(tokio::task::spawn_blocking(move || drop(router)));
+    behind::callers(move || drop(router)).await;
     tracing::info!(version, "the artifact before has answered its last request");
 }
