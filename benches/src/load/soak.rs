@@ -103,12 +103,11 @@ impl Soak {
     }
 }
 
-/// A run, what memory the server had meanwhile, by time since the first request, and the machine's stalls.
-fn sampled(
-    server: &Server,
-    endpoint: &Endpoint,
-    plan: &Plan,
-) -> Result<(Report, Vec<(Duration, f64)>, Stalls)> {
+/// What memory a server had, MB, by time since the first request.
+type Memory = Vec<(Duration, f64)>;
+
+/// A run, the server's memory meanwhile, and the machine's stalls.
+fn sampled(server: &Server, endpoint: &Endpoint, plan: &Plan) -> Result<(Report, Memory, Stalls)> {
     let begin = Instant::now() + Duration::from_millis(200);
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -122,7 +121,7 @@ fn sampled(
         over.store(true, Ordering::Relaxed);
         let panicked = |_| anyhow::anyhow!("the client panicked");
         let (report, stalls) = (run.join().map_err(panicked)??, watch.join().map_err(panicked)?);
-        let memory: Result<Vec<_>> = memory.into_iter().map(|(at, mb)| Ok((at, mb?))).collect();
+        let memory: Result<Memory> = memory.into_iter().map(|(at, mb)| Ok((at, mb?))).collect();
         Ok((report, memory?, stalls))
     })
 }
